@@ -1,0 +1,1 @@
+//! The embedded API server and the conformance suite of kubewire.
