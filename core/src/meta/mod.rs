@@ -1,0 +1,7 @@
+//! The few meta types that every kind shares, and nothing of any kind.
+
+mod object;
+mod status;
+
+pub use object::{ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, TypeMeta};
+pub use status::{Status, StatusCause, StatusDetails};
