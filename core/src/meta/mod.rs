@@ -3,5 +3,6 @@
 mod object;
 mod status;
 
+pub(crate) use object::Key;
 pub use object::{ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, TypeMeta};
 pub use status::{Status, StatusCause, StatusDetails};

@@ -1,0 +1,187 @@
+//! Container logs.
+
+use http::Method;
+use http::header::HeaderValue;
+
+use super::path::Target;
+use super::query::Query;
+use super::{Api, request};
+use crate::Error;
+use crate::call::{Call, Operation, Raw, Verb};
+use crate::resource::HasLogs;
+use crate::stream::LogLines;
+
+/// Reads a container's log, line by line. See [`Api::logs`].
+#[derive(Clone)]
+#[must_use = "an operation does nothing until a client carries it"]
+#[expect(clippy::struct_excessive_bools, reason = "PodLogOptions has them")]
+pub struct Logs {
+    pub(super) target: Target,
+    container: Option<String>,
+    follow: bool,
+    previous: bool,
+    timestamps: bool,
+    since_seconds: Option<i64>,
+    since_time: Option<String>,
+    tail_lines: Option<i64>,
+    limit_bytes: Option<i64>,
+    insecure_backend: bool,
+}
+
+impl<K: HasLogs> Api<K> {
+    /// Reads the log of a pod's container as a stream of lines.
+    ///
+    /// What the container writes to stdout and stderr comes in one stream. A pod that is not scheduled
+    /// yet has an empty log. A followed log ends with the container; a restarted container has a new one.
+    ///
+    /// ```
+    /// # #[cfg(feature = "k8s-openapi")] {
+    /// use k8s_openapi::api::core::v1::Pod;
+    /// use kubewire::{Api, Operation};
+    /// let call = Api::<Pod>::namespaced("default").logs("web-0").follow(true).tail_lines(10).into_call()?;
+    /// assert_eq!(call.request().uri(), "/api/v1/namespaces/default/pods/web-0/log?follow=true&tailLines=10");
+    /// # }
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    pub fn logs(&self, name: &str) -> Logs {
+        Logs {
+            target: self.object(name).sub("log"),
+            container: None,
+            follow: false,
+            previous: false,
+            timestamps: false,
+            since_seconds: None,
+            since_time: None,
+            tail_lines: None,
+            limit_bytes: None,
+            insecure_backend: false,
+        }
+    }
+}
+
+impl Logs {
+    /// Which container; may be left out for pods with one.
+    pub fn container(mut self, name: impl Into<String>) -> Self {
+        self.container = Some(name.into());
+        self
+    }
+
+    /// Goes on until the container ends.
+    pub fn follow(mut self, follow: bool) -> Self {
+        self.follow = follow;
+        self
+    }
+
+    /// The log of the container's previous run.
+    pub fn previous(mut self, previous: bool) -> Self {
+        self.previous = previous;
+        self
+    }
+
+    /// Puts the time before each line; [`LogLine::split_timestamp`](crate::stream::LogLine::split_timestamp) takes it off.
+    pub fn timestamps(mut self, timestamps: bool) -> Self {
+        self.timestamps = timestamps;
+        self
+    }
+
+    /// Lines of the last so many seconds, at least 1. Excludes [`since_time`](Self::since_time).
+    pub fn since_seconds(mut self, seconds: i64) -> Self {
+        self.since_seconds = Some(seconds);
+        self
+    }
+
+    /// Lines since a time, in RFC 3339; kubelets look at whole seconds only.
+    pub fn since_time(mut self, time: impl Into<String>) -> Self {
+        self.since_time = Some(time.into());
+        self
+    }
+
+    /// The last so many lines.
+    pub fn tail_lines(mut self, lines: i64) -> Self {
+        self.tail_lines = Some(lines);
+        self
+    }
+
+    /// At most so many bytes, at least 1; cuts anywhere.
+    pub fn limit_bytes(mut self, bytes: i64) -> Self {
+        self.limit_bytes = Some(bytes);
+        self
+    }
+
+    /// The API server does not verify the kubelet's certificate: whoever stands between them can
+    /// change the log.
+    pub fn insecure_skip_tls_verify_backend(mut self, skip: bool) -> Self {
+        self.insecure_backend = skip;
+        self
+    }
+
+    /// The whole log as it is, collected under [`Limits::max_body`](crate::Limits::max_body).
+    pub fn text(self) -> LogText {
+        LogText(self)
+    }
+
+    fn build<D: crate::Decode>(
+        self,
+        namespace: Option<&str>,
+        decoder: D,
+    ) -> Result<Call<D>, Error> {
+        let fault = if self.since_seconds.is_some() && self.since_time.is_some() {
+            Some("since_seconds and since_time exclude each other")
+        } else if self.since_seconds.is_some_and(|seconds| seconds < 1) {
+            Some("since_seconds must be at least 1")
+        } else if self.tail_lines.is_some_and(|lines| lines < 0) {
+            Some("tail_lines must not be negative")
+        } else if self.limit_bytes.is_some_and(|bytes| bytes < 1) {
+            Some("limit_bytes must be at least 1")
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            return Err(Error::usage(fault));
+        }
+        let mut query = Query::new(self.target.resolve(namespace)?);
+        query.some("container", self.container.as_deref());
+        query.flag("follow", self.follow);
+        query.flag("previous", self.previous);
+        query.flag("timestamps", self.timestamps);
+        query.number("sinceSeconds", self.since_seconds);
+        query.some("sinceTime", self.since_time.as_deref());
+        query.number("tailLines", self.tail_lines);
+        query.number("limitBytes", self.limit_bytes);
+        query.flag("insecureSkipTLSVerifyBackend", self.insecure_backend);
+        let verb = if self.follow { Verb::Watch } else { Verb::Get };
+        let request = request(
+            Method::GET,
+            query.finish(),
+            HeaderValue::from_static("*/*"),
+            None,
+        )?;
+        Ok(Call::new(verb, request, decoder))
+    }
+}
+
+impl Operation for Logs {
+    type Decoder = LogLines;
+
+    fn into_call_in(self, namespace: Option<&str>) -> Result<Call<LogLines>, Error> {
+        self.build(namespace, LogLines::new())
+    }
+}
+
+/// Reads a whole log. See [`Logs::text`].
+#[derive(Clone)]
+#[must_use = "an operation does nothing until a client carries it"]
+pub struct LogText(pub(super) Logs);
+
+impl Operation for LogText {
+    type Decoder = Raw;
+
+    fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Raw>, Error> {
+        if self.0.follow {
+            return Err(Error::usage(
+                "a followed log cannot be collected: stream its lines, or drop follow",
+            ));
+        }
+        self.0.build(namespace, Raw::default())
+    }
+}

@@ -1,0 +1,272 @@
+//! URL paths: every segment validated or encoded.
+
+use crate::resource::{ApiResource, Scope};
+use crate::{Error, ErrorKind};
+
+/// Where an [`Api`](crate::Api) looks for objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Namespace {
+    /// The namespace that the client is configured with; none for cluster-scoped kinds.
+    #[default]
+    Inherit,
+    /// All namespaces; lists and watches only.
+    All,
+    /// This one.
+    Named(String),
+}
+
+/// The path of an operation, complete but for a namespace that is inherited.
+///
+/// Built in one allocation that has room for a usual query.
+#[derive(Clone)]
+pub(crate) struct Target {
+    path: String,
+    /// Where `namespaces/{ns}/` goes, if it is inherited.
+    inherit_at: Option<usize>,
+    fault: Option<Error>,
+}
+
+impl Target {
+    /// The collection, for get-type verbs: all namespaces are allowed.
+    pub(crate) fn collection(resource: &ApiResource, namespace: &Namespace) -> Self {
+        Self::new(resource, namespace, true, 0)
+    }
+
+    /// The collection, for verbs that need one namespace.
+    pub(crate) fn one_collection(resource: &ApiResource, namespace: &Namespace) -> Self {
+        Self::new(resource, namespace, false, 0)
+    }
+
+    /// One object.
+    pub(crate) fn object(resource: &ApiResource, namespace: &Namespace, name: &str) -> Self {
+        let mut target = Self::new(resource, namespace, false, name.len() + 16);
+        target.path.push('/');
+        target.segment("name", name);
+        target
+    }
+
+    /// A subresource of the object.
+    pub(crate) fn sub(mut self, subresource: &str) -> Self {
+        self.path.push('/');
+        self.path.push_str(subresource);
+        self
+    }
+
+    fn new(resource: &ApiResource, namespace: &Namespace, all: bool, extra: usize) -> Self {
+        let named = match namespace {
+            Namespace::Named(name) => name.len(),
+            Namespace::Inherit | Namespace::All => 0,
+        };
+        let len = resource.group().len() + resource.version().len() + resource.plural().len();
+        // Room for the prefix, an inherited namespace and some options.
+        let mut target = Self {
+            path: String::with_capacity(len + named + extra + 128),
+            inherit_at: None,
+            fault: None,
+        };
+        if resource.group().is_empty() {
+            target.path.push_str("/api/");
+        } else {
+            target.path.push_str("/apis/");
+            target.token("group", resource.group());
+            target.path.push('/');
+        }
+        target.token("version", resource.version());
+        target.path.push('/');
+        match (resource.scope(), namespace) {
+            (Scope::Cluster, Namespace::Named(_)) => {
+                target.refuse(format!(
+                    "{} are cluster-scoped: there is no namespace to name",
+                    resource.plural()
+                ));
+            }
+            (Scope::Namespaced, Namespace::Named(name)) => {
+                target.path.push_str("namespaces/");
+                target.segment("namespace", name);
+                target.path.push('/');
+            }
+            (Scope::Namespaced, Namespace::Inherit) => target.inherit_at = Some(target.path.len()),
+            (Scope::Namespaced, Namespace::All) if !all => target.refuse(
+                "all namespaces can only be listed and watched: this operation needs one namespace",
+            ),
+            (Scope::Namespaced, Namespace::All)
+            | (Scope::Cluster, Namespace::All | Namespace::Inherit) => {}
+        }
+        target.token("plural", resource.plural());
+        target
+    }
+
+    /// A segment from a user: refused where the server would take it for something else, encoded otherwise.
+    fn segment(&mut self, what: &str, text: &str) {
+        if let Err(error) = check_segment(what, text) {
+            self.fault.get_or_insert(error);
+            return;
+        }
+        encode(&mut self.path, text.as_bytes(), |byte| byte == b':');
+    }
+
+    /// A segment from code or discovery.
+    fn token(&mut self, what: &str, text: &str) {
+        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        if text.is_empty() || text.starts_with('.') || !text.bytes().all(fits) {
+            self.refuse(format!("the resource's {what} is not a lower-case name"));
+            return;
+        }
+        self.path.push_str(text);
+    }
+
+    pub(crate) fn refuse(&mut self, why: impl Into<std::borrow::Cow<'static, str>>) {
+        if self.fault.is_none() {
+            self.fault = Some(Error::new(ErrorKind::Usage, why));
+        }
+    }
+
+    /// The path, to which a query may be appended.
+    pub(crate) fn resolve(mut self, inherited: Option<&str>) -> Result<String, Error> {
+        if let Some(at) = self.inherit_at {
+            let Some(namespace) = inherited else {
+                self.refuse("this Api inherits its namespace: carry it with a client, or name the namespace");
+                return Err(self.fault.unwrap_or_else(|| Error::usage("no namespace")));
+            };
+            let tail = self.path.split_off(at);
+            self.path.push_str("namespaces/");
+            self.segment("namespace", namespace);
+            self.path.push('/');
+            self.path.push_str(&tail);
+        }
+        self.fault.map_or(Ok(self.path), Err)
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+/// What a server accepts as a name in a path: not empty, not `.` or `..`, no `/`, no `%`. An empty
+/// name would turn an object into its collection; `%2F` is decoded before the path is split.
+fn check_segment(what: &str, text: &str) -> Result<(), Error> {
+    let fault = match text {
+        "" => "is empty".to_owned(),
+        "." | ".." => format!("may not be {text:?}"),
+        _ => match text.chars().find(|char| matches!(char, '/' | '%')) {
+            Some(char) => format!("may not contain {char:?}"),
+            None => return Ok(()),
+        },
+    };
+    Err(Error::usage(format!("the {what} {fault}")))
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+pub(super) fn encode(out: &mut String, text: &[u8], also: impl Fn(u8) -> bool) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || also(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PODS: ApiResource = ApiResource::core("Pod", "pods");
+    const ROLES: ApiResource = ApiResource::new(
+        "rbac.authorization.k8s.io",
+        "v1",
+        "ClusterRole",
+        "clusterroles",
+        Scope::Cluster,
+    );
+
+    fn named(name: &str) -> Namespace {
+        Namespace::Named(name.to_owned())
+    }
+
+    #[test]
+    fn paths_have_the_shape_of_the_scope() {
+        let path = |target: Target, ns| target.resolve(ns).unwrap();
+        assert_eq!(
+            path(Target::collection(&PODS, &Namespace::All), None),
+            "/api/v1/pods"
+        );
+        assert_eq!(
+            path(Target::collection(&PODS, &named("a")), None),
+            "/api/v1/namespaces/a/pods"
+        );
+        assert_eq!(
+            path(
+                Target::object(&PODS, &Namespace::Inherit, "p").sub("log"),
+                Some("b")
+            ),
+            "/api/v1/namespaces/b/pods/p/log"
+        );
+        assert_eq!(
+            path(
+                Target::object(&ROLES, &Namespace::Inherit, "system:node"),
+                Some("b")
+            ),
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:node"
+        );
+        assert_eq!(
+            path(Target::object(&PODS, &named("a"), "a b?c#d\u{e9}"), None),
+            "/api/v1/namespaces/a/pods/a%20b%3Fc%23d%C3%A9"
+        );
+    }
+
+    #[test]
+    fn what_would_reach_something_else_is_refused() {
+        for name in ["", ".", "..", "a/b", "/", "a%2fb", "%"] {
+            for target in [
+                Target::object(&PODS, &named("a"), name),
+                Target::object(&PODS, &named(name), "a"),
+            ] {
+                assert_eq!(
+                    target.resolve(None).unwrap_err().kind(),
+                    ErrorKind::Usage,
+                    "{name:?}"
+                );
+            }
+            let inherited = Target::object(&PODS, &Namespace::Inherit, "a").resolve(Some(name));
+            assert!(inherited.is_err(), "{name:?}");
+        }
+        assert!(
+            Target::object(&PODS, &Namespace::All, "a")
+                .resolve(None)
+                .is_err()
+        );
+        assert!(
+            Target::one_collection(&PODS, &Namespace::All)
+                .resolve(None)
+                .is_err()
+        );
+        assert!(
+            Target::object(&ROLES, &named("a"), "a")
+                .resolve(None)
+                .is_err()
+        );
+        assert!(
+            Target::collection(&PODS, &Namespace::Inherit)
+                .resolve(None)
+                .is_err()
+        );
+        let odd = ApiResource::discovered(
+            "a/b".into(),
+            "v1".into(),
+            "K".into(),
+            "ks".into(),
+            Scope::Cluster,
+        );
+        assert!(
+            Target::collection(&odd, &Namespace::All)
+                .resolve(None)
+                .is_err()
+        );
+    }
+}

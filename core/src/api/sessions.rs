@@ -1,0 +1,1 @@
+//! Sessions: placeholders until the machines land.

@@ -1,0 +1,40 @@
+//! Every object type of `k8s-openapi` is a [`Resource`].
+
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, SubResourceScope};
+use serde::de::DeserializeOwned;
+
+use super::{ApiResource, Object, Resource, Scope};
+
+/// The scope of a `k8s-openapi` type, as a value.
+trait ScopeValue {
+    const SCOPE: Scope;
+}
+
+impl ScopeValue for ClusterResourceScope {
+    const SCOPE: Scope = Scope::Cluster;
+}
+
+impl ScopeValue for NamespaceResourceScope {
+    const SCOPE: Scope = Scope::Namespaced;
+}
+
+impl ScopeValue for SubResourceScope {
+    const SCOPE: Scope = Scope::Namespaced;
+}
+
+impl<K: k8s_openapi::Resource + DeserializeOwned> Object for K {}
+
+impl<K> Resource for K
+where
+    K: k8s_openapi::Resource<Scope: ScopeValue> + DeserializeOwned,
+{
+    fn api_resource() -> ApiResource {
+        ApiResource::new(
+            K::GROUP,
+            K::VERSION,
+            K::KIND,
+            K::URL_PATH_SEGMENT,
+            <K::Scope as ScopeValue>::SCOPE,
+        )
+    }
+}

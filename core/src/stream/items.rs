@@ -1,0 +1,384 @@
+//! Cuts a list body into its items while it arrives.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+use crate::Error;
+
+/// How much of a list's own fields (`kind`, `metadata` …) is kept.
+const MAX_FIELD: usize = 64 << 10;
+
+/// Splits the JSON of a list into the raw JSON of its items, without decoding them.
+///
+/// Items may come before or after the list's other fields (custom resources have `items` first), and
+/// `null` stands for no items. An item inside one chunk is a slice of it. The splitter
+/// checks the list's own syntax only: an item that is no JSON shows when it is decoded.
+///
+/// ```
+/// let mut splitter = kubewire::stream::ItemSplitter::new(1 << 20);
+/// splitter.push(&r#"{"kind":"PodList","items":[{"a":1},{"b""#.into())?;
+/// assert_eq!(splitter.next_item().unwrap(), r#"{"a":1}"#);
+/// assert_eq!(splitter.next_item(), None);
+/// splitter.push(&r#":2}],"metadata":{"resourceVersion":"7"}}"#.into())?;
+/// assert_eq!(splitter.next_item().unwrap(), r#"{"b":2}"#);
+/// assert!(splitter.is_complete());
+/// assert_eq!(splitter.metadata(), br#"{"resourceVersion":"7"}"#);
+/// # Ok::<(), kubewire::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ItemSplitter {
+    at: At,
+    scan: Value,
+    /// The key or field that is being read, or the start of an item whose end has not come.
+    partial: BytesMut,
+    field: Field,
+    kind: Bytes,
+    metadata: Bytes,
+    ready: VecDeque<Bytes>,
+    ready_bytes: usize,
+    max_item: usize,
+    saw_items: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Start,
+    /// Before a key, or the end of the object (only if nothing or a comma came before).
+    Key {
+        first: bool,
+    },
+    InKey,
+    Colon,
+    Value,
+    InValue,
+    AfterValue,
+    Item {
+        first: bool,
+    },
+    InItem,
+    AfterItem,
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Items,
+    Kind,
+    Metadata,
+    Other,
+}
+
+/// Finds where a JSON value ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Value {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    scalar: bool,
+}
+
+impl Value {
+    /// Looks at more of the value; the number of bytes up to its end, if that is here.
+    fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.in_string {
+                if self.escaped {
+                    self.escaped = false;
+                    at += 1;
+                    continue;
+                }
+                let found = memchr2(b'"', b'\\', &bytes[at..])?;
+                at += found + 1;
+                if bytes[at - 1] == b'\\' {
+                    self.escaped = true;
+                } else {
+                    self.in_string = false;
+                    if self.depth == 0 {
+                        return Some(at);
+                    }
+                }
+                continue;
+            }
+            match bytes[at] {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' if self.depth == 0 => return Some(at),
+                b'}' | b']' => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Some(at + 1);
+                    }
+                }
+                b',' | b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 && self.scalar => {
+                    return Some(at);
+                }
+                _ if self.depth == 0 => self.scalar = true,
+                _ => {}
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+impl ItemSplitter {
+    /// A splitter that refuses items of more than `max_item` bytes.
+    #[must_use]
+    pub fn new(max_item: usize) -> Self {
+        Self {
+            at: At::Start,
+            scan: Value::default(),
+            partial: BytesMut::new(),
+            field: Field::Other,
+            kind: Bytes::new(),
+            metadata: Bytes::new(),
+            ready: VecDeque::new(),
+            ready_bytes: 0,
+            max_item,
+            saw_items: false,
+        }
+    }
+
+    pub(crate) fn set_max_item(&mut self, max_item: usize) {
+        self.max_item = max_item;
+    }
+
+    /// Adds a chunk. Take the items out before the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Peer`](crate::ErrorKind::Peer) if this is no JSON object with an `items` array,
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if an item is too long.
+    pub fn push(&mut self, chunk: &Bytes) -> Result<(), Error> {
+        let mut at = 0;
+        while at < chunk.len() {
+            at = self.step(chunk, at)?;
+        }
+        Ok(())
+    }
+
+    /// Handles what starts at `at`; where the next thing starts.
+    fn step(&mut self, chunk: &Bytes, at: usize) -> Result<usize, Error> {
+        if self.at == At::InKey {
+            return self.read_key(chunk, at);
+        }
+        if matches!(self.at, At::InValue | At::InItem) {
+            return self.read_value(chunk, at);
+        }
+        let byte = chunk[at];
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            return Ok(at + 1);
+        }
+        self.at = match (self.at, byte) {
+            (At::Start, b'{') => At::Key { first: true },
+            (At::Key { first: true } | At::AfterValue, b'}') => At::End,
+            (At::Key { .. }, b'"') => {
+                self.scan = Value {
+                    in_string: true,
+                    ..Value::default()
+                };
+                At::InKey
+            }
+            (At::Colon, b':') => At::Value,
+            (At::Value, b'[') if self.field == Field::Items => At::Item { first: true },
+            (At::Value, _) => {
+                self.scan = Value::default();
+                self.at = At::InValue;
+                return Ok(at);
+            }
+            (At::AfterValue, b',') => At::Key { first: false },
+            (At::Item { first: true } | At::AfterItem, b']') => At::AfterValue,
+            (At::AfterItem, b',') => At::Item { first: false },
+            (At::Item { .. }, b'{' | b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9') => {
+                self.scan = Value::default();
+                self.at = At::InItem;
+                return Ok(at);
+            }
+            _ => return Err(not_a_list()),
+        };
+        Ok(at + 1)
+    }
+
+    fn read_key(&mut self, chunk: &Bytes, at: usize) -> Result<usize, Error> {
+        let end = self.scan.advance(&chunk[at..]);
+        let piece = &chunk[at..at + end.unwrap_or(chunk.len() - at)];
+        if self.partial.len() + piece.len() > MAX_FIELD {
+            return Err(not_a_list());
+        }
+        self.partial.extend_from_slice(piece);
+        let Some(end) = end else {
+            return Ok(chunk.len());
+        };
+        self.field = match &self.partial[..] {
+            b"items\"" => Field::Items,
+            b"kind\"" => Field::Kind,
+            b"metadata\"" => Field::Metadata,
+            _ => Field::Other,
+        };
+        self.saw_items |= self.field == Field::Items;
+        self.partial.clear();
+        self.at = At::Colon;
+        Ok(at + end)
+    }
+
+    fn read_value(&mut self, chunk: &Bytes, at: usize) -> Result<usize, Error> {
+        let is_item = self.at == At::InItem;
+        let max = if is_item { self.max_item } else { MAX_FIELD };
+        let keep = is_item || self.field != Field::Other;
+        let end = self.scan.advance(&chunk[at..]);
+        let stop = at + end.unwrap_or(chunk.len() - at);
+        if keep && self.partial.len() + (stop - at) > max {
+            return Err(Error::limit(
+                "an item of the list is longer than Limits::max_item",
+            ));
+        }
+        if end.is_none() {
+            if keep {
+                self.partial.extend_from_slice(&chunk[at..]);
+            }
+            return Ok(chunk.len());
+        }
+        let value = if self.partial.is_empty() {
+            chunk.slice(at..stop)
+        } else {
+            self.partial.extend_from_slice(&chunk[at..stop]);
+            self.partial.split().freeze()
+        };
+        if value.is_empty() && keep {
+            return Err(not_a_list());
+        }
+        if is_item {
+            self.ready_bytes += value.len();
+            self.ready.push_back(value);
+            self.at = At::AfterItem;
+            return Ok(stop);
+        }
+        self.at = At::AfterValue;
+        match self.field {
+            Field::Items if value != "null" => return Err(not_a_list()),
+            // Copies, so that a small field does not keep its chunk alive.
+            Field::Kind => self.kind = Bytes::copy_from_slice(&value),
+            Field::Metadata => self.metadata = Bytes::copy_from_slice(&value),
+            Field::Items | Field::Other => {}
+        }
+        Ok(stop)
+    }
+
+    /// The raw JSON of the next item.
+    pub fn next_item(&mut self) -> Option<Bytes> {
+        let item = self.ready.pop_front()?;
+        self.ready_bytes -= item.len();
+        Some(item)
+    }
+
+    /// Whether an item waits.
+    #[must_use]
+    pub fn has_items(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether the list has ended and had an `items` field, or at least a kind that ends in `List`.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.at == At::End && (self.saw_items || self.kind.ends_with(b"List\""))
+    }
+
+    /// Whether the JSON ended, as a list or not.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.at == At::End
+    }
+
+    /// The raw JSON of the list's `metadata`; empty until it has come.
+    #[must_use]
+    pub fn metadata(&self) -> &[u8] {
+        &self.metadata
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.partial.len() + self.ready_bytes + self.metadata.len() + self.kind.len()
+    }
+}
+
+fn not_a_list() -> Error {
+    Error::peer("the answer is not a list")
+}
+
+impl fmt::Debug for ItemSplitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ItemSplitter")
+            .field("at", &self.at)
+            .field("buffered", &self.buffered())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(chunks: &[&[u8]]) -> Result<(Vec<Bytes>, bool), Error> {
+        let mut splitter = ItemSplitter::new(1000);
+        let mut items = Vec::new();
+        for chunk in chunks {
+            splitter.push(&Bytes::copy_from_slice(chunk))?;
+            items.extend(std::iter::from_fn(|| splitter.next_item()));
+        }
+        Ok((items, splitter.is_complete()))
+    }
+
+    #[test]
+    fn every_two_way_split_gives_the_same_items() {
+        let body = br#" { "kind":"AList","x":[1,{"y":"]}\"\\"}],"items" : [ {"a":"}\\\""} ,{"b":[{}]}, 1 ,"s",null ] ,"metadata":{"continue":"c"},"n":-1.5e3 } "#;
+        let whole = split(&[body]).unwrap();
+        assert_eq!(
+            whole.0,
+            [r#"{"a":"}\\\""}"#, r#"{"b":[{}]}"#, "1", "\"s\"", "null"]
+        );
+        assert!(whole.1);
+        for at in 0..body.len() {
+            assert_eq!(
+                split(&[&body[..at], &body[at..]]).unwrap(),
+                whole,
+                "cut at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        for body in [
+            "[]",
+            "1",
+            "<html>",
+            r#"{"items":{}}"#,
+            r#"{"items":[,]}"#,
+            r#"{"items":[1 2]}"#,
+            r#"{"items":[1}}"#,
+            "{,}",
+            r#"{"a"1}"#,
+            r#"{"kind":}"#,
+            r#"{"items":[]}x"#,
+        ] {
+            assert!(split(&[body.as_bytes()]).is_err(), "{body}");
+        }
+        assert!(!split(&[br#"{"kind":"Pod"}"#]).unwrap().1);
+        assert!(!split(&[br#"{"items":["#]).unwrap().1);
+    }
+
+    #[test]
+    fn an_item_over_the_limit_is_refused_before_it_is_held() {
+        let mut splitter = ItemSplitter::new(10);
+        splitter
+            .push(&Bytes::from_static(br#"{"items":[{"a":"#))
+            .unwrap();
+        let error = splitter.push(&Bytes::from(vec![b'1'; 100])).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Limit);
+        assert!(splitter.buffered() < 20);
+    }
+}

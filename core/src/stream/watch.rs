@@ -1,0 +1,206 @@
+//! Watch events.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::Lines;
+use super::list::decode_object;
+use crate::call::{Decode, End, Streaming, identify};
+use crate::meta::{ObjectMeta, Status};
+use crate::resource::{ApiResource, Object};
+use crate::{BadObject, Error, ErrorKind, Limits};
+
+/// A change of a watched collection.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum WatchEvent<K> {
+    /// The object was created, exists already (at the start of a watch without a version), or
+    /// began to match the selector.
+    Added(K),
+    /// The object was changed.
+    Modified(K),
+    /// The object was deleted or no longer matches the selector; its last state, with the version
+    /// of the deletion.
+    Deleted(K),
+    /// Nothing changed up to a version.
+    Bookmark(Bookmark),
+    /// A type that this version does not know. Nothing is lost by ignoring it.
+    Unknown(String),
+}
+
+/// "You have seen everything up to this version."
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bookmark {
+    /// Where a new watch may go on from.
+    pub resource_version: String,
+    /// This bookmark ends the initial events of a streaming list: what came so far is the whole
+    /// collection at this version (annotation `k8s.io/initial-events-end`).
+    pub initial_events_end: bool,
+}
+
+/// Decodes the body of a watch: one event a line (wire format of the API machinery's JSON framer).
+///
+/// An ERROR event ends the watch as an [`ErrorKind::Api`] error, whose
+/// [`is_expired`](Error::is_expired) tells that a new list is needed. An object that does not decode
+/// is an [`ErrorKind::Object`] error between the other events. The end of a watch, clean or cut, is
+/// no error: watch again from the last version. A torn last line is dropped.
+pub struct Watch<K> {
+    lines: Lines,
+    resource: ApiResource,
+    ended: bool,
+    item: PhantomData<fn() -> K>,
+}
+
+impl<K: Object> Watch<K> {
+    /// A decoder for watches of this resource.
+    #[must_use]
+    pub fn new(resource: ApiResource) -> Self {
+        Self {
+            lines: Lines::new(0),
+            resource,
+            ended: false,
+            item: PhantomData,
+        }
+    }
+
+    fn event(&self, line: &[u8]) -> Result<WatchEvent<K>, Error> {
+        #[derive(Deserialize)]
+        struct Envelope<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+            #[serde(borrow)]
+            object: &'a RawValue,
+        }
+        let envelope: Envelope<'_> = serde_json::from_slice(line).map_err(|error| {
+            Error::object(
+                &error,
+                BadObject {
+                    len: line.len(),
+                    ..BadObject::default()
+                },
+            )
+        })?;
+        let json = envelope.object.get().as_bytes();
+        Ok(match &*envelope.r#type {
+            "ADDED" => WatchEvent::Added(decode_object(json, &self.resource)?),
+            "MODIFIED" => WatchEvent::Modified(decode_object(json, &self.resource)?),
+            "DELETED" => WatchEvent::Deleted(decode_object(json, &self.resource)?),
+            "BOOKMARK" => WatchEvent::Bookmark(bookmark(json)?),
+            "ERROR" => {
+                let status = serde_json::from_slice::<Status>(json)
+                    .map_err(|error| Error::object(&error, identify(json)))?;
+                return Err(Error::from_status(status));
+            }
+            other => WatchEvent::Unknown(other.to_owned()),
+        })
+    }
+}
+
+/// A bookmark's object does not validate as its kind: only the metadata counts. In a Table watch
+/// the metadata is that of the only row.
+fn bookmark(json: &[u8]) -> Result<Bookmark, Error> {
+    #[derive(Deserialize)]
+    struct Partial {
+        #[serde(default)]
+        metadata: ObjectMeta,
+        #[serde(default)]
+        rows: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        object: Partial,
+    }
+    let partial: Partial =
+        serde_json::from_slice(json).map_err(|error| Error::object(&error, identify(json)))?;
+    let metadata = match partial.rows.into_iter().next() {
+        Some(row) => row.object.metadata,
+        None => partial.metadata,
+    };
+    let initial_events_end = metadata
+        .annotations
+        .get("k8s.io/initial-events-end")
+        .is_some_and(|value| value == "true");
+    Ok(Bookmark {
+        resource_version: metadata.resource_version.unwrap_or_default(),
+        initial_events_end,
+    })
+}
+
+impl<K: Object> Decode for Watch<K> {
+    type Item = WatchEvent<K>;
+
+    fn begin(&mut self, limits: &Limits) {
+        self.lines.set_max(limits.max_line);
+    }
+
+    fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.lines.push(chunk)
+    }
+
+    fn handle_end(&mut self, _: End) -> Result<(), Error> {
+        self.ended = true;
+        Ok(())
+    }
+
+    fn poll_item(&mut self) -> Result<Option<WatchEvent<K>>, Error> {
+        loop {
+            let line = match self.lines.next_line()? {
+                Some(line) => line,
+                // What follows the last newline is an event only if it is whole.
+                None if self.ended => match self.lines.finish() {
+                    Some(line) if serde_json::from_slice::<IgnoredAny>(&line).is_ok() => line,
+                    _ => return Ok(None),
+                },
+                None => return Ok(None),
+            };
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let event = self.event(&line);
+            if event
+                .as_ref()
+                .is_err_and(|error| error.kind() != ErrorKind::Object)
+            {
+                // An ERROR event is always the last.
+                self.lines = Lines::new(0);
+            }
+            return event.map(Some);
+        }
+    }
+
+    fn has_items(&self) -> bool {
+        self.lines.has_input() || (self.ended && self.lines.buffered() > 0)
+    }
+
+    fn buffered(&self) -> usize {
+        self.lines.buffered()
+    }
+}
+
+impl<K: Object> Streaming for Watch<K> {}
+
+impl<K> Clone for Watch<K> {
+    fn clone(&self) -> Self {
+        Self {
+            lines: self.lines.clone(),
+            resource: self.resource.clone(),
+            ended: self.ended,
+            item: PhantomData,
+        }
+    }
+}
+
+impl<K> fmt::Debug for Watch<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
+    }
+}
