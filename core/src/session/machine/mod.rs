@@ -1,5 +1,7 @@
 //! The machine behind every session, without generics.
 
+mod output;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Instant;
@@ -61,7 +63,7 @@ struct News {
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-pub(super) struct Machine {
+pub(in crate::session) struct Machine {
     ws: WebSocket,
     kind: Kind,
     subprotocol: Subprotocol,
@@ -90,7 +92,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(
+    pub(in crate::session) fn new(
         plan: Plan,
         subprotocol: Subprotocol,
         options: &SessionOptions,
@@ -152,7 +154,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn handle_input(&mut self, bytes: &[u8], now: Instant) -> Result<(), Error> {
+    pub(in crate::session) fn handle_input(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), Error> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
@@ -358,7 +364,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn handle_end(&mut self) {
+    pub(in crate::session) fn handle_end(&mut self) {
         let abort = match self.phase {
             Phase::Open | Phase::Leaving => Abort::ConnectionLost,
             Phase::Closing => Abort::Closed,
@@ -368,7 +374,7 @@ impl Machine {
         self.done();
     }
 
-    pub(super) fn handle_error(&mut self, error: Error) {
+    pub(in crate::session) fn handle_error(&mut self, error: Error) {
         if self.phase != Phase::Done {
             self.conclude(Outcome::Aborted(Abort::Transport(error)));
             self.done();
@@ -379,25 +385,25 @@ impl Machine {
         matches!(self.phase, Phase::Open | Phase::Closing)
     }
 
-    pub(super) fn wants_input(&self) -> bool {
+    pub(in crate::session) fn wants_input(&self) -> bool {
         let full = |inbox: &Inbox| inbox.is_full(self.receive_window);
         self.is_reading() && !self.inboxes.iter().any(full)
     }
 
-    pub(super) fn poll_data(&mut self, index: usize) -> Option<Bytes> {
+    pub(in crate::session) fn poll_data(&mut self, index: usize) -> Option<Bytes> {
         let data = self.inboxes.get_mut(index)?.pop();
         self.resume();
         data
     }
 
-    pub(super) fn discard(&mut self, index: usize) {
+    pub(in crate::session) fn discard(&mut self, index: usize) {
         if let Some(inbox) = self.inboxes.get_mut(index) {
             inbox.discard();
         }
         self.resume();
     }
 
-    pub(super) fn set_overflow(&mut self, index: usize, overflow: Overflow) {
+    pub(in crate::session) fn set_overflow(&mut self, index: usize, overflow: Overflow) {
         if let Some(inbox) = self.inboxes.get_mut(index) {
             inbox.overflow = overflow;
         }
@@ -411,15 +417,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn is_finished(&self, index: usize) -> bool {
+    pub(in crate::session) fn is_finished(&self, index: usize) -> bool {
         self.inboxes.get(index).is_none_or(Inbox::is_finished)
     }
 
-    pub(super) fn is_truncated(&self, index: usize) -> bool {
+    pub(in crate::session) fn is_truncated(&self, index: usize) -> bool {
         self.inboxes.get(index).is_some_and(Inbox::is_truncated)
     }
 
-    pub(super) fn poll_event(&mut self) -> Option<Event> {
+    pub(in crate::session) fn poll_event(&mut self) -> Option<Event> {
         if self.news.opened == Some(true) {
             self.news.opened = Some(false);
             return Some(Event::Opened);
@@ -447,149 +453,21 @@ impl Machine {
         std::mem::take(&mut self.news.closed).then_some(Event::Closed)
     }
 
-    pub(super) fn outcome(&self) -> Option<&Outcome> {
+    pub(in crate::session) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }
 
-    pub(super) fn subprotocol(&self) -> Subprotocol {
+    pub(in crate::session) fn subprotocol(&self) -> Subprotocol {
         self.subprotocol
     }
 
-    /// Index of the outgoing channel. Both numberings start at 0 without gaps.
-    fn lane(&self, channel: u8) -> Result<usize, Error> {
-        let lane = usize::from(channel);
-        if lane < self.outbox.len() {
-            return Ok(lane);
-        }
-        Err(Error::usage(match (self.kind, channel) {
-            (Kind::PortForward, _) => "the session has no such port",
-            (_, channel::STDIN) => "the session was opened without stdin",
-            _ => "only channel 0, stdin, takes data",
-        }))
-    }
-
-    fn has_failed(&self, lane: usize) -> bool {
-        self.ports
-            .get(lane)
-            .is_some_and(|port| port.error.is_some())
-    }
-
-    fn has_ended(&self) -> bool {
-        self.phase != Phase::Open || self.outcome.is_some()
-    }
-
-    pub(super) fn send(&mut self, channel: u8, data: &[u8]) -> Result<usize, Error> {
-        let lane = self.lane(channel)?;
-        let closed = if self.has_ended() {
-            "the session has ended"
-        } else if self.outbox.is_finished(lane) {
-            "the channel was finished before"
-        } else if self.has_failed(lane) {
-            "the connection to the port has ended"
-        } else {
-            let accepted = self.outbox.push(lane, data);
-            self.sent |= accepted > 0;
-            return Ok(accepted);
-        };
-        Err(Error::new(ErrorKind::Closed, closed))
-    }
-
-    pub(super) fn finish(&mut self, channel: u8) -> Result<(), Error> {
-        let lane = self.lane(channel)?;
-        if self.has_ended() || self.outbox.is_finished(lane) || self.has_failed(lane) {
-            return Ok(());
-        }
-        match self.kind {
-            Kind::PortForward => Err(Error::usage(
-                "port-forward cannot end one direction or connection: v4.channel.k8s.io has \
-                 nothing for it; close the session, and use one session for each connection",
-            )),
-            Kind::Exec { tty: true } | Kind::Attach { tty: true } => Err(Error::usage(
-                "a terminal's input is not ended by closing it, which would only shut it for \
-                 good: send byte 0x04 (Ctrl-D)",
-            )),
-            Kind::Exec { tty: false } | Kind::Attach { tty: false } => {
-                if !self.subprotocol.has_close() {
-                    return Err(Error::usage(
-                        "closing stdin is not supported by v4.channel.k8s.io, which this server \
-                         (older than 1.30) speaks: use a command that knows where its input ends, \
-                         such as head -c, or close the session",
-                    ));
-                }
-                self.outbox.finish(lane);
-                Ok(())
-            }
-        }
-    }
-
-    pub(super) fn resize(&mut self, width: u16, height: u16) -> Result<(), Error> {
-        if !matches!(
-            self.kind,
-            Kind::Exec { tty: true } | Kind::Attach { tty: true }
-        ) {
-            return Err(Error::usage(
-                "only a session with a terminal can be resized: without one, servers stop to read",
-            ));
-        }
-        channel::resize(width, height)?;
-        if self.has_ended() {
-            return Err(Error::new(ErrorKind::Closed, "the session has ended"));
-        }
-        self.size = Some((width, height));
-        Ok(())
-    }
-
-    pub(super) fn close(&mut self, now: Instant) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Closing;
-            self.end_input();
-            self.outbox.wake();
-            self.timers.closing(now);
-            self.resume();
-        }
-    }
-
-    pub(super) fn poll_transmit(&mut self) -> Option<&[u8]> {
-        if self.phase == Phase::Done {
-            return None;
-        }
-        if self.is_reading() && self.ws.poll_transmit().is_none() {
-            self.fill();
-        }
-        self.ws.poll_transmit()
-    }
-
-    /// Frames what waits, the control messages first. The pipe is empty and takes a batch.
-    fn fill(&mut self) {
-        if let Some((width, height)) = self.size.take()
-            && let Ok(message) = channel::resize(width, height)
-        {
-            let _ = self.ws.send_binary(message);
-        }
-        while self.ws.pending() < BATCH {
-            let Some(message) = self.outbox.pop() else {
-                break;
-            };
-            let _ = self.ws.send_binary(message.into());
-        }
-        if self.phase == Phase::Closing && !self.close_sent && self.outbox.is_empty() {
-            self.close_sent = true;
-            self.ws.close(NORMAL);
-        }
-    }
-
-    pub(super) fn transmitted(&mut self, n: usize) {
-        self.ws.transmitted(n);
-        self.settle();
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::session) fn poll_timeout(&self) -> Option<Instant> {
         (self.phase != Phase::Done)
             .then(|| self.timers.next())
             .flatten()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(in crate::session) fn handle_timeout(&mut self, now: Instant) {
         if self.phase == Phase::Done {
             return;
         }
@@ -626,11 +504,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(in crate::session) fn is_closed(&self) -> bool {
         self.phase == Phase::Done
     }
 
-    pub(super) fn buffered(&self) -> usize {
+    pub(in crate::session) fn buffered(&self) -> usize {
         let errors = self.ports.iter().filter_map(|port| port.error.as_ref());
         self.inboxes.iter().map(Inbox::held).sum::<usize>()
             + self.outbox.held()
@@ -639,7 +517,7 @@ impl Machine {
             + errors.map(Vec::len).sum::<usize>()
     }
 
-    pub(super) fn port_error(&self, index: usize) -> Option<Cow<'_, str>> {
+    pub(in crate::session) fn port_error(&self, index: usize) -> Option<Cow<'_, str>> {
         let error = self.ports.get(index)?.error.as_deref()?;
         Some(String::from_utf8_lossy(error))
     }
