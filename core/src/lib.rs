@@ -4,11 +4,18 @@
 
 mod api;
 mod call;
+pub mod channel;
 mod error;
 mod limits;
 pub mod meta;
 mod resource;
+#[cfg(feature = "ws")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
+pub mod session;
 pub mod stream;
+#[cfg(feature = "ws")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
+pub mod ws;
 
 pub use api::*;
 pub use call::{

@@ -1,0 +1,364 @@
+//! The WebSocket byte layer: bytes in, messages out, and back (RFC 6455, client side).
+//!
+//! `tungstenite` does the framing, over a pipe in memory. There is no handshake here (see
+//! [`session`](crate::session) for one), no socket and no clock. All buffers are bounded.
+//!
+//! Two things are not as pure as the rest of the crate: the masks of outgoing frames come from the
+//! operating system's random numbers, as RFC 6455 demands, so the bytes of two runs differ (their
+//! meaning does not); and `tungstenite` writes whole frames to the `log` crate at level *trace*:
+//! keep the target `tungstenite` below that where payload must not be logged.
+//!
+//! ```
+//! use kubewire::{Limits, ws::{Message, WebSocket}};
+//!
+//! let mut socket = WebSocket::new(&Limits::default());
+//! socket.handle_input(b"\x82\x03\x01hi")?;   // one binary message, cut anywhere
+//! assert!(matches!(socket.poll_message(), Some(Message::Binary(data)) if data == "\x01hi"));
+//!
+//! assert!(socket.send_binary("\0ls\n".into())?);
+//! let bytes = socket.poll_transmit().unwrap().len();
+//! assert_eq!(bytes, 2 + 4 + 4);              // header, mask, payload
+//! socket.transmitted(bytes);
+//! # Ok::<(), kubewire::Error>(())
+//! ```
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
+
+use crate::{Error, ErrorKind, Limits};
+
+/// How much is read into the framing buffer at once.
+const READ_BUFFER: usize = 16 << 10;
+/// The pipe to the transport takes frames until it holds this much; one frame may pass it.
+const PIPE: usize = 64 << 10;
+/// Frames that wait for the pipe; one message of the longest kind fits.
+const WRITE_BUFFER: usize = 2 * WebSocket::MAX_SEND;
+
+/// A message from the server.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Message {
+    /// A binary message, put together if it came in fragments.
+    Binary(Bytes),
+    /// A text message; it is valid UTF-8. Channel protocols have none.
+    Text(Bytes),
+    /// A ping. The pong is on its way already.
+    Ping,
+    /// A pong.
+    Pong,
+    /// The server closes, with a code if it gave one. The answer is on its way already; nothing
+    /// that comes after it is looked at.
+    Close(Option<u16>),
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binary(data) => write!(f, "Binary({} bytes)", data.len()),
+            Self::Text(data) => write!(f, "Text({} bytes)", data.len()),
+            Self::Ping => f.write_str("Ping"),
+            Self::Pong => f.write_str("Pong"),
+            Self::Close(code) => write!(f, "Close({code:?})"),
+        }
+    }
+}
+
+/// The client's side of a WebSocket connection, after its handshake.
+///
+/// What it holds is bounded by [`Limits::max_message`] for the message that is coming in, the
+/// messages that have not been [polled](Self::poll_message), and about 200 KiB to be sent.
+#[must_use = "a machine does nothing by itself"]
+pub struct WebSocket {
+    context: WebSocketContext,
+    messages: VecDeque<Message>,
+    queued: usize,
+    pipe: Pipe,
+    closed: bool,
+    error: Option<Error>,
+}
+
+/// What the framing layer reads from and writes to.
+#[derive(Default)]
+struct Pipe {
+    out: Vec<u8>,
+    start: usize,
+    /// Bytes that the framing layer holds because this pipe was full.
+    refused: usize,
+    /// Bytes read since the last message ended, at most one read too many.
+    unframed: usize,
+    last_read: usize,
+}
+
+impl Pipe {
+    fn pending(&self) -> usize {
+        self.out.len() - self.start
+    }
+}
+
+struct Ends<'a> {
+    input: &'a [u8],
+    pipe: &'a mut Pipe,
+}
+
+impl io::Read for Ends<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = io::Read::read(&mut self.input, buf)?;
+        self.pipe.unframed += read;
+        self.pipe.last_read = read;
+        Ok(read)
+    }
+}
+
+impl io::Write for Ends<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let pipe = &mut *self.pipe;
+        if pipe.pending() >= PIPE {
+            pipe.refused = buf.len();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if pipe.start >= PIPE {
+            pipe.out.drain(..pipe.start);
+            pipe.start = 0;
+        }
+        pipe.refused = 0;
+        pipe.out.extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl WebSocket {
+    /// The longest message that can be sent, in bytes. A message is never fragmented: Kubernetes
+    /// servers take every frame as a message.
+    pub const MAX_SEND: usize = 64 << 10;
+
+    /// A connection whose handshake is done. Of the limits only
+    /// [`max_message`](Limits::max_message) is used.
+    pub fn new(limits: &Limits) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(limits.max_message))
+            .max_frame_size(Some(limits.max_message))
+            .accept_unmasked_frames(false);
+        Self {
+            context: WebSocketContext::new(Role::Client, Some(config)),
+            messages: VecDeque::new(),
+            queued: 0,
+            pipe: Pipe::default(),
+            closed: false,
+            error: None,
+        }
+    }
+
+    /// Takes bytes from the transport: all of them, whatever they are.
+    ///
+    /// Messages that were complete before a fault can still be polled. Bytes after the server's
+    /// close are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Peer`](ErrorKind::Peer) if the server broke RFC 6455, [`Limit`](ErrorKind::Limit) if a
+    /// message is longer than [`Limits::max_message`]. The error repeats.
+    pub fn handle_input(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        let mut ends = Ends {
+            input: bytes,
+            pipe: &mut self.pipe,
+        };
+        while !self.closed {
+            let message = match self.context.read(&mut ends) {
+                Ok(message) => message,
+                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(());
+                }
+                Err(error) => {
+                    let error = fault(&error);
+                    self.error = Some(error.clone());
+                    return Err(error);
+                }
+            };
+            ends.pipe.unframed = ends.pipe.unframed.min(ends.pipe.last_read);
+            let message = match message {
+                tungstenite::Message::Binary(data) => Message::Binary(data),
+                tungstenite::Message::Text(text) => Message::Text(text.into()),
+                tungstenite::Message::Ping(_) => Message::Ping,
+                tungstenite::Message::Pong(_) => Message::Pong,
+                tungstenite::Message::Close(frame) => {
+                    self.closed = true;
+                    Message::Close(frame.map(|frame| frame.code.into()))
+                }
+                tungstenite::Message::Frame(_) => continue,
+            };
+            self.queued += held(&message);
+            self.messages.push_back(message);
+        }
+        self.pipe.unframed = 0;
+        self.flush();
+        Ok(())
+    }
+
+    /// The next message.
+    pub fn poll_message(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.queued -= held(&message);
+        Some(message)
+    }
+
+    /// Sends a binary message as one frame. `false`: too much waits for the transport already, try
+    /// again after [`transmitted`](Self::transmitted).
+    ///
+    /// # Errors
+    ///
+    /// [`Usage`](ErrorKind::Usage) if it is longer than [`MAX_SEND`](Self::MAX_SEND),
+    /// [`Closed`](ErrorKind::Closed) after either side has closed.
+    #[must_use = "the message may not have been taken"]
+    pub fn send_binary(&mut self, data: Bytes) -> Result<bool, Error> {
+        if data.len() > Self::MAX_SEND {
+            return Err(Error::usage("the message is longer than MAX_SEND"));
+        }
+        self.write(tungstenite::Message::Binary(data))
+    }
+
+    /// Sends an empty ping. `false` as for [`send_binary`](Self::send_binary).
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](ErrorKind::Closed) after either side has closed.
+    #[must_use = "the ping may not have been taken"]
+    pub fn ping(&mut self) -> Result<bool, Error> {
+        self.write(tungstenite::Message::Ping(Bytes::new()))
+    }
+
+    fn write(&mut self, message: tungstenite::Message) -> Result<bool, Error> {
+        if !self.context.can_write() {
+            return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
+        }
+        if self.pipe.pending() >= PIPE || self.pipe.refused > 0 {
+            return Ok(false);
+        }
+        match self
+            .context
+            .write(&mut Self::output(&mut self.pipe), message)
+        {
+            Ok(()) => Ok(true),
+            // It was taken, and waits in the framing layer.
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(true)
+            }
+            Err(tungstenite::Error::WriteBufferFull(_)) => Ok(false),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    /// Starts to close with a code (RFC 6455 7.4.1; 1000 is the normal one). Nothing can be sent
+    /// after it; what the server still sends can be read. Does nothing the second time.
+    pub fn close(&mut self, code: u16) {
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: tungstenite::Utf8Bytes::from_static(""),
+        };
+        // Nothing but a full pipe can go wrong, and then the frame waits in the framing layer.
+        if self.context.can_write() {
+            let _ = self
+                .context
+                .close(&mut Self::output(&mut self.pipe), Some(frame));
+        }
+    }
+
+    /// Whether the server has closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// What to write to the transport next. It stays until [`transmitted`](Self::transmitted).
+    pub fn poll_transmit(&mut self) -> Option<&[u8]> {
+        self.pipe
+            .out
+            .get(self.pipe.start..)
+            .filter(|bytes| !bytes.is_empty())
+    }
+
+    /// The transport took the first `n` bytes. More than there are count as all of them.
+    pub fn transmitted(&mut self, n: usize) {
+        self.pipe.start += n.min(self.pipe.pending());
+        if self.pipe.pending() == 0 {
+            self.pipe.out.clear();
+            self.pipe.start = 0;
+        }
+        if self.pipe.refused > 0 {
+            self.flush();
+        }
+    }
+
+    /// How much waits for the transport.
+    pub(crate) fn pending(&self) -> usize {
+        self.pipe.pending()
+    }
+
+    /// Bytes held: messages that were not polled, the beginning of the next one (up to 16 KiB are
+    /// counted too many), and what waits for the transport.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.queued + self.pipe.unframed + self.pipe.pending() + self.pipe.refused
+    }
+
+    fn output(pipe: &mut Pipe) -> Ends<'_> {
+        Ends { input: &[], pipe }
+    }
+
+    fn flush(&mut self) {
+        // A full pipe is tried again in `transmitted`; other faults show up in `handle_input`.
+        // The second time takes a pong or close for which the first had to make room.
+        for _ in 0..2 {
+            let _ = self.context.flush(&mut Self::output(&mut self.pipe));
+        }
+    }
+}
+
+fn held(message: &Message) -> usize {
+    match message {
+        Message::Binary(data) | Message::Text(data) => data.len(),
+        Message::Ping | Message::Pong | Message::Close(_) => 0,
+    }
+}
+
+/// tungstenite's messages name sizes and opcodes, never payload.
+fn fault(error: &tungstenite::Error) -> Error {
+    // Not a match: which variants there are depends on features that others may enable.
+    if let tungstenite::Error::Capacity(_) = error {
+        Error::limit(format!("a WebSocket message is too long: {error}"))
+    } else if let tungstenite::Error::Protocol(_) = error {
+        Error::peer(format!("the server broke the WebSocket rules: {error}"))
+    } else if let tungstenite::Error::Utf8(_) = error {
+        Error::peer("the server sent text that is not UTF-8")
+    } else {
+        Error::peer("the WebSocket connection cannot go on")
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("messages", &self.messages.len())
+            .field("buffered", &self.buffered())
+            .field("closed", &self.closed)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
