@@ -6,6 +6,8 @@ mod logs;
 mod path;
 mod query;
 mod read;
+#[cfg(feature = "ws")]
+mod sessions;
 mod subresource;
 mod watch;
 mod write;
@@ -23,6 +25,8 @@ pub use list::{ListItems, ListObjects, VersionMatch};
 pub use logs::{LogText, Logs};
 pub use path::Namespace;
 pub use read::{Get, GetOptional};
+#[cfg(feature = "ws")]
+pub use sessions::{AttachOperation, ExecOperation, PortForwardOperation, UpgradeOperation};
 pub use subresource::Subresource;
 pub use watch::WatchObjects;
 pub use write::{Create, FieldValidation, Patch, PatchObject, Replace};
@@ -236,6 +240,13 @@ debug_as_path! {
     WatchObjects<K>: target;
 }
 
+#[cfg(feature = "ws")]
+debug_as_path! {
+    AttachOperation: target;
+    ExecOperation: target;
+    PortForwardOperation: target;
+}
+
 /// Puts a request together.
 fn request(
     method: Method,
@@ -243,8 +254,7 @@ fn request(
     accept: HeaderValue,
     body: Option<(HeaderValue, Bytes)>,
 ) -> Result<Request<Bytes>, Error> {
-    let uri = http::Uri::try_from(url)
-        .map_err(|error| Error::usage("the request's URL is too long").with_source(error))?;
+    let uri = http::Uri::try_from(url).map_err(too_long)?;
     let mut request = Request::new(Bytes::new());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -256,6 +266,10 @@ fn request(
         *request.body_mut() = bytes;
     }
     Ok(request)
+}
+
+fn too_long(error: http::uri::InvalidUri) -> Error {
+    Error::usage("the request's URL is too long").with_source(error)
 }
 
 /// Serialises a body now, so that an operation holds bytes and not a borrow.
