@@ -136,6 +136,15 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Whether a request's path, with this endpoint's prefix, still fits into a URI.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`] if it is too long.
+    pub fn check(&self, uri: &Uri) -> Result<(), Error> {
+        if self.prefix.is_empty() { Ok(()) } else { self.path(uri).map(drop) }
+    }
+
     fn path(&self, uri: &Uri) -> Result<PathAndQuery, Error> {
         let own = uri
             .path_and_query()

@@ -1,0 +1,187 @@
+//! One call over one connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use kubewire::{Call, Decode, End, Error, ErrorKind, Exchange};
+use pin_project::pin_project;
+
+use crate::Drive;
+use crate::pool::{Hold, Pool};
+use crate::time::Alarm;
+
+/// Chunks handled before other tasks get their turn.
+const BUDGET: usize = 64;
+
+/// An answer that is being read.
+pub(crate) struct Answer<R: Drive, D: Decode> {
+    exchange: Exchange<D>,
+    pool: Arc<Pool<R>>,
+    /// Gone after the end.
+    body: Option<(Incoming, Hold)>,
+    idle: Option<Duration>,
+    alarm: Alarm<R>,
+    method: http::Method,
+    uri: http::Uri,
+    /// What the transport said when it broke.
+    cause: Option<hyper::Error>,
+    failed: bool,
+}
+
+impl<R: Drive, D: Decode> Answer<R, D> {
+    pub(crate) fn new(
+        exchange: Exchange<D>,
+        pool: Arc<Pool<R>>,
+        body: (Incoming, Hold),
+        idle: Option<Duration>,
+        alarm: Alarm<R>,
+        method: http::Method,
+        uri: http::Uri,
+    ) -> Self {
+        let body = Some(body);
+        Self {
+            exchange,
+            pool,
+            body,
+            idle,
+            alarm,
+            method,
+            uri,
+            cause: None,
+            failed: false,
+        }
+    }
+
+    /// The next item; `None` after the last, and after a terminal error.
+    pub(crate) fn poll_item(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<D::Item, Error>>> {
+        if self.failed {
+            return Poll::Ready(None);
+        }
+        for _ in 0..BUDGET {
+            match self.exchange.poll_item() {
+                Ok(Some(item)) => return Poll::Ready(Some(Ok(item))),
+                Err(error) => return Poll::Ready(Some(Err(self.describe(error)))),
+                Ok(None) => {}
+            }
+            let Some((body, _)) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            // Faults of the exchange come out of its poll_item, after the items before them.
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.alarm.set_in(self.idle);
+                    if let Ok(data) = frame.into_data() {
+                        let _ = self.exchange.handle_data(data);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    self.cause = Some(error);
+                    self.body = None;
+                    let _ = self.exchange.handle_end(End::Truncated);
+                }
+                Poll::Ready(None) => {
+                    if let Some((_, hold)) = self.body.take() {
+                        self.pool.checkin(hold);
+                    }
+                    let _ = self.exchange.handle_end(End::Clean);
+                }
+                Poll::Pending => {
+                    if self.alarm.poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    let error = Error::new(ErrorKind::Timeout, "the server stopped sending");
+                    return Poll::Ready(Some(Err(self.describe(error))));
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn describe(&mut self, error: Error) -> Error {
+        let mut error = error.with_request(&self.method, &self.uri);
+        if error.kind() != ErrorKind::Object {
+            self.failed = true;
+            // The rest of the answer is of no use; without it the connection is not either.
+            self.body = None;
+            if let Some(cause) = self.cause.take() {
+                error = error.with_source(cause);
+            }
+        }
+        error
+    }
+}
+
+/// The items of a streaming call, page after page.
+#[pin_project]
+pub(crate) struct Items<R: Drive, D: Decode, F, O> {
+    #[pin]
+    state: State<R, D, F>,
+    open: O,
+}
+
+#[pin_project(project = StateProjection)]
+enum State<R: Drive, D: Decode, F> {
+    Opening(#[pin] F),
+    Reading(Answer<R, D>),
+    Done,
+}
+
+impl<R, D, F, O> Items<R, D, F, O>
+where
+    R: Drive,
+    D: Decode,
+    F: Future<Output = Result<Answer<R, D>, Error>>,
+    O: Fn(Result<Call<D>, Error>) -> F,
+{
+    pub(crate) fn new(call: Result<Call<D>, Error>, open: O) -> Self {
+        Self {
+            state: State::Opening(open(call)),
+            open,
+        }
+    }
+}
+
+impl<R, D, F, O> Stream for Items<R, D, F, O>
+where
+    R: Drive,
+    D: Decode,
+    F: Future<Output = Result<Answer<R, D>, Error>>,
+    O: Fn(Result<Call<D>, Error>) -> F,
+{
+    type Item = Result<D::Item, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjection::Opening(opening) => match opening.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(answer)) => State::Reading(answer),
+                    Poll::Ready(Err(error)) => {
+                        this.state.set(State::Done);
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                StateProjection::Reading(answer) => match answer.poll_item(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
+                    Poll::Ready(None) => match answer.exchange.follow_up() {
+                        Some(call) => State::Opening((this.open)(Ok(call))),
+                        None => State::Done,
+                    },
+                },
+                StateProjection::Done => return Poll::Ready(None),
+            };
+            this.state.set(next);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Upgrades: from a request to the handles of a session.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::Body as _;
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use kubewire::session::{Answer, Attach, Exec, Handshake, PortForward, Protocol, Session, Upgrade};
+use kubewire::{Error, ErrorKind};
+
+use crate::Drive;
+use crate::client::Inner;
+use crate::connect::Purpose;
+use crate::connection::{RequestBody, Transport};
+use crate::forward::Forward;
+use crate::process::Process;
+use crate::session::{Handle, SessionTask, Shared};
+use crate::time::within;
+
+/// A protocol whose sessions the driver has handles for: all of them.
+pub trait Openable: Protocol + sealed::Share {}
+
+impl<P: Protocol + sealed::Share> Openable for P {}
+
+/// What [`Client::open`](crate::Client::open) gives for a protocol.
+pub type Handles<P> = <P as sealed::Share>::Handles;
+
+mod sealed {
+    use super::{Arc, Attach, Exec, Forward, Handle, PortForward, Process, Session, Shared};
+    use crate::session::AnySession;
+
+    /// Puts a session where its task and its handles share it.
+    #[expect(unnameable_types, reason = "seals `Openable`")]
+    pub trait Share: Sized {
+        /// What the caller gets.
+        type Handles;
+        /// Splits the session.
+        fn share(session: Session<Self>, max_output: usize) -> (Arc<Shared>, Self::Handles)
+        where
+            Self: kubewire::session::Protocol;
+    }
+
+    impl Share for Exec {
+        type Handles = Process;
+
+        fn share(session: Session<Self>, max_output: usize) -> (Arc<Shared>, Process) {
+            let streams = session.protocol().streams();
+            let shared = Arc::new(Shared::new(AnySession::Exec(session)));
+            let process = Process::new(Handle::new(shared.clone()), streams, true, max_output);
+            (shared, process)
+        }
+    }
+
+    impl Share for Attach {
+        type Handles = Process;
+
+        fn share(session: Session<Self>, max_output: usize) -> (Arc<Shared>, Process) {
+            let streams = session.protocol().streams();
+            let shared = Arc::new(Shared::new(AnySession::Attach(session)));
+            // The end of the input would end the whole session.
+            let process = Process::new(Handle::new(shared.clone()), streams, false, max_output);
+            (shared, process)
+        }
+    }
+
+    impl Share for PortForward {
+        type Handles = Forward;
+
+        fn share(session: Session<Self>, _: usize) -> (Arc<Shared>, Forward) {
+            let ports = session.protocol().ports().to_vec();
+            let shared = Arc::new(Shared::new(AnySession::PortForward(session)));
+            let forward = Forward::new(Handle::new(shared.clone()), &ports);
+            (shared, forward)
+        }
+    }
+}
+
+/// Dials, upgrades, and starts the session's task.
+pub(crate) async fn open<R: Drive, P: Openable>(
+    client: &Inner<R>,
+    upgrade: Upgrade<P>,
+) -> Result<Handles<P>, Error> {
+    let connector = &client.pool.connector;
+    let runtime = &connector.runtime;
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|error| {
+        Error::new(
+            ErrorKind::Transport,
+            "no random bytes for the WebSocket key",
+        )
+        .with_source(error)
+    })?;
+    let (mut request, handshake) = upgrade.begin(key, &client.limits);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let describe = |error: Error| error.with_request(&method, &uri);
+    client.sign(&mut request).map_err(describe)?;
+    connector
+        .endpoint
+        .origin_form(&mut request)
+        .map_err(describe)?;
+
+    let (io, _) = connector
+        .connect(Purpose::Upgrade)
+        .await
+        .map_err(describe)?;
+    let exchange = shake_hands(io, request.map(Full::new), handshake);
+    let (io, early, handshake) = within(runtime, connector.timeouts.idle, "the upgrade", exchange)
+        .await
+        .and_then(|result| result)
+        .map_err(describe)?;
+    let now = runtime.now();
+    let mut session = handshake.finish(now).map_err(describe)?;
+    // What came with the answer; a fault in it is the session's outcome.
+    let _ = session.handle_input(&early, now);
+    let (shared, handles) = P::share(session, client.limits.max_body);
+    runtime.execute(SessionTask::new(runtime.clone(), io, shared));
+    Ok(handles)
+}
+
+/// Sends the request and reads the answer, polling the connection beside it: nothing is spawned before
+/// there is a session, and dropping the future closes the connection.
+async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Protocol>(
+    io: Transport<Io>,
+    request: Request<RequestBody>,
+    mut handshake: Handshake<P>,
+) -> Result<(Transport<Io>, Bytes, Handshake<P>), Error> {
+    let broken = |error: hyper::Error| {
+        Error::new(
+            ErrorKind::Transport,
+            "the connection broke during the upgrade",
+        )
+        .with_source(error)
+    };
+    let (mut sender, mut connection) = http1::Builder::new().handshake(io).await.map_err(broken)?;
+    let response = {
+        let mut response = pin!(sender.send_request(request));
+        let mut ended = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = response.as_mut().poll(cx) {
+                return Poll::Ready(response.map_err(broken));
+            }
+            if !ended && let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+                ended = true;
+                result.map_err(broken)?;
+                // The answer, if there is one, is ready now.
+                return response.as_mut().poll(cx).map_err(broken);
+            }
+            Poll::Pending
+        })
+        .await?
+    };
+    let (head, body) = response.into_parts();
+    match handshake.handle_head(&head)? {
+        Answer::Switched => {
+            drop(body);
+            let parts = connection.into_parts();
+            Ok((parts.io, parts.read_buf, handshake))
+        }
+        Answer::Refused => {
+            let mut connection = pin!(connection);
+            let mut body = pin!(body);
+            poll_fn(|cx| {
+                loop {
+                    match body.as_mut().poll_frame(cx) {
+                        Poll::Ready(Some(Ok(frame))) => {
+                            if let Some(data) = frame.data_ref() {
+                                handshake.handle_data(data);
+                            }
+                        }
+                        // A refusal that is cut off is a refusal.
+                        Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
+                        Poll::Pending => match connection.as_mut().poll(cx) {
+                            Poll::Ready(_) if body.is_end_stream() => return Poll::Ready(()),
+                            Poll::Ready(_) | Poll::Pending => return Poll::Pending,
+                        },
+                    }
+                }
+            })
+            .await;
+            Err(handshake
+                .finish(std::time::Instant::now())
+                .err()
+                .unwrap_or_else(|| Error::new(ErrorKind::Peer, "the server refused the upgrade")))
+        }
+    }
+}

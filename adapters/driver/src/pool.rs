@@ -1,0 +1,378 @@
+//! Connections for calls, shared and kept.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+#[cfg(feature = "http2")]
+use hyper::client::conn::http2;
+use kubewire::{Endpoint, Error, ErrorKind};
+
+use crate::Drive;
+use crate::connect::{Connector, Protocol, Purpose};
+use crate::connection::{H1Task, RequestBody};
+
+/// HTTP/1.1 connections kept without a request.
+const MAX_IDLE: usize = 32;
+/// Streams on one HTTP/2 connection; Kubernetes API servers allow exactly so many.
+#[cfg(feature = "http2")]
+const MAX_STREAMS: usize = 100;
+/// Unread data of one stream. Small, so that many unread watches fit into the connection's window.
+#[cfg(feature = "http2")]
+const STREAM_WINDOW: u32 = 256 << 10;
+/// Unread data of all streams of a connection: hyper's default lets three unread watches stall the rest.
+#[cfg(feature = "http2")]
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+pub(crate) struct Pool<R> {
+    pub(crate) connector: Connector<R>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<http1::SendRequest<RequestBody>>,
+    #[cfg(feature = "http2")]
+    shared: Vec<Shared>,
+    /// What the server spoke last.
+    protocol: Option<Protocol>,
+    /// The one dial that others wait for, where its connection may serve them all.
+    dialing: bool,
+    /// Counts dials, so that a failure reaches exactly those who waited for it.
+    round: u64,
+    failed: Option<(u64, Error)>,
+    waiting: Vec<Waker>,
+}
+
+#[cfg(feature = "http2")]
+#[derive(Clone)]
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Arc<AtomicUsize>,
+    max_streams: Arc<AtomicUsize>,
+}
+
+/// The right to send one request over a connection.
+pub(crate) enum Lease {
+    Http1 {
+        sender: http1::SendRequest<RequestBody>,
+        reused: bool,
+    },
+    #[cfg(feature = "http2")]
+    Http2 {
+        sender: http2::SendRequest<RequestBody>,
+        stream: Stream,
+        reused: bool,
+    },
+}
+
+/// One stream of a shared connection, for as long as the answer is read.
+#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 only"))]
+pub(crate) struct Stream(Arc<AtomicUsize>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What must be kept while an answer is read.
+pub(crate) enum Hold {
+    Http1(http1::SendRequest<RequestBody>),
+    #[cfg(feature = "http2")]
+    Http2(#[expect(dead_code, reason = "held for its Drop")] Stream),
+}
+
+/// A request that did not go out, or an answer that did not come.
+pub(crate) struct SendFailure {
+    /// The request, if it is certain that nothing of it was sent.
+    pub(crate) unsent: Option<Request<RequestBody>>,
+    pub(crate) reused: bool,
+    pub(crate) error: hyper::Error,
+}
+
+impl<R: Drive> Pool<R> {
+    pub(crate) fn new(connector: Connector<R>) -> Self {
+        Self {
+            connector,
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves no half-done state behind: every change here is one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection with room for one more request; dials if there is none.
+    ///
+    /// Dropping the future is harmless: a dial that others wait for goes over to one of them.
+    pub(crate) async fn checkout(&self) -> Result<Lease, Error> {
+        let mut waits_for = None;
+        loop {
+            let ticket = {
+                let mut state = self.lock();
+                if let Some(lease) = state.take() {
+                    return Ok(lease);
+                }
+                if let (Some(round), Some((failed, error))) = (waits_for, &state.failed)
+                    && round == *failed
+                {
+                    return Err(error.clone());
+                }
+                if state.protocol == Some(Protocol::Http1) {
+                    // Nobody could share it.
+                    None
+                } else if state.dialing {
+                    waits_for = Some(state.round);
+                    drop(state);
+                    self.wait(waits_for).await;
+                    continue;
+                } else {
+                    state.dialing = true;
+                    state.round += 1;
+                    state.failed = None;
+                    Some(Ticket {
+                        pool: self,
+                        failure: None,
+                    })
+                }
+            };
+            return self.dial(ticket).await;
+        }
+    }
+
+    /// Until the dial of this round is over, one way or another.
+    async fn wait(&self, round: Option<u64>) {
+        poll_fn(|cx| {
+            let mut state = self.lock();
+            if !state.dialing || Some(state.round) != round {
+                return Poll::Ready(());
+            }
+            if !state
+                .waiting
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
+            {
+                state.waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn dial(&self, mut ticket: Option<Ticket<'_, R>>) -> Result<Lease, Error> {
+        let result = self.establish().await;
+        if let (Err(error), Some(ticket)) = (&result, &mut ticket) {
+            ticket.failure = Some(error.clone());
+        }
+        result
+    }
+
+    async fn establish(&self) -> Result<Lease, Error> {
+        let (io, protocol) = self.connector.connect(Purpose::Calls).await?;
+        let failed = |error: hyper::Error| {
+            Error::new(
+                ErrorKind::Transport,
+                "the HTTP connection could not be set up",
+            )
+            .with_source(error)
+        };
+        let lease = match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
+                self.connector.runtime.execute(H1Task::new(connection));
+                Lease::Http1 {
+                    sender,
+                    reused: false,
+                }
+            }
+            #[cfg(feature = "http2")]
+            Protocol::Http2 => {
+                let mut builder = http2::Builder::new(self.connector.runtime.clone());
+                builder
+                    .initial_stream_window_size(STREAM_WINDOW)
+                    .initial_connection_window_size(CONNECTION_WINDOW)
+                    .initial_max_send_streams(MAX_STREAMS);
+                if let Some(timer) = self.connector.runtime.timer() {
+                    builder
+                        .timer(SharedTimer(timer))
+                        .keep_alive_interval(self.connector.timeouts.ping_interval)
+                        .keep_alive_timeout(self.connector.timeouts.pong)
+                        .keep_alive_while_idle(true);
+                }
+                let (sender, connection) = builder.handshake(io).await.map_err(failed)?;
+                let max_streams = Arc::new(AtomicUsize::new(MAX_STREAMS));
+                let task = crate::connection::H2Task::new(connection, max_streams.clone());
+                self.connector.runtime.execute(task);
+                let shared = Shared {
+                    sender,
+                    streams: Arc::default(),
+                    max_streams,
+                };
+                self.lock().shared.push(shared.clone());
+                shared.lease(false)
+            }
+        };
+        self.lock().protocol = Some(protocol);
+        Ok(lease)
+    }
+
+    /// Takes back what an answer was read over, after its complete end.
+    pub(crate) fn checkin(&self, hold: Hold) {
+        match hold {
+            Hold::Http1(sender) => {
+                let mut state = self.lock();
+                if !sender.is_closed() && state.idle.len() < MAX_IDLE {
+                    state.idle.push(sender);
+                }
+            }
+            #[cfg(feature = "http2")]
+            Hold::Http2(stream) => drop(stream),
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Lease> {
+        #[cfg(feature = "http2")]
+        {
+            self.shared.retain(|shared| !shared.sender.is_closed());
+            let free = self.shared.iter().find(|shared| {
+                let max = shared
+                    .max_streams
+                    .load(Ordering::Relaxed)
+                    .clamp(1, MAX_STREAMS);
+                shared.streams.load(Ordering::Relaxed) < max
+            });
+            if let Some(shared) = free {
+                return Some(shared.lease(true));
+            }
+        }
+        self.idle.retain(|sender| !sender.is_closed());
+        // The one used last is the least likely to be stale.
+        self.idle.pop().map(|sender| Lease::Http1 {
+            sender,
+            reused: true,
+        })
+    }
+}
+
+#[cfg(feature = "http2")]
+impl Shared {
+    fn lease(&self, reused: bool) -> Lease {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Lease::Http2 {
+            sender: self.sender.clone(),
+            stream: Stream(self.streams.clone()),
+            reused,
+        }
+    }
+}
+
+/// The dial that others may wait for. However it ends, they are told.
+struct Ticket<'a, R: Drive> {
+    pool: &'a Pool<R>,
+    failure: Option<Error>,
+}
+
+impl<R: Drive> Drop for Ticket<'_, R> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.dialing = false;
+        let round = state.round;
+        state.failed = self.failure.take().map(|error| (round, error));
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Lease {
+    /// Sends the request in the form of the connection's protocol.
+    pub(crate) async fn send(
+        self,
+        endpoint: &Endpoint,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Hold), SendFailure> {
+        match self {
+            Self::Http1 { mut sender, reused } => {
+                // Cannot fail: the URI was checked when the call was prepared.
+                let _ = endpoint.origin_form(&mut request);
+                if let Err(error) = sender.ready().await {
+                    return Err(SendFailure {
+                        unsent: Some(request),
+                        reused,
+                        error,
+                    });
+                }
+                match sender.try_send_request(request).await {
+                    Ok(response) => Ok((response, Hold::Http1(sender))),
+                    Err(mut failed) => Err(SendFailure {
+                        unsent: failed.take_message(),
+                        reused,
+                        error: failed.into_error(),
+                    }),
+                }
+            }
+            #[cfg(feature = "http2")]
+            Self::Http2 {
+                mut sender,
+                stream,
+                reused,
+            } => {
+                let _ = endpoint.absolute_form(&mut request);
+                request.headers_mut().remove(http::header::HOST);
+                if let Err(error) = sender.ready().await {
+                    return Err(SendFailure {
+                        unsent: Some(request),
+                        reused,
+                        error,
+                    });
+                }
+                match sender.try_send_request(request).await {
+                    Ok(response) => Ok((response, Hold::Http2(stream))),
+                    Err(mut failed) => Err(SendFailure {
+                        unsent: failed.take_message(),
+                        reused,
+                        error: failed.into_error(),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// hyper takes timers by value.
+#[cfg(feature = "http2")]
+struct SharedTimer(Arc<dyn hyper::rt::Timer + Send + Sync>);
+
+#[cfg(feature = "http2")]
+impl hyper::rt::Timer for SharedTimer {
+    fn sleep(&self, duration: std::time::Duration) -> std::pin::Pin<Box<dyn hyper::rt::Sleep>> {
+        self.0.sleep(duration)
+    }
+
+    fn sleep_until(
+        &self,
+        deadline: std::time::Instant,
+    ) -> std::pin::Pin<Box<dyn hyper::rt::Sleep>> {
+        self.0.sleep_until(deadline)
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.0.now()
+    }
+
+    fn reset(
+        &self,
+        sleep: &mut std::pin::Pin<Box<dyn hyper::rt::Sleep>>,
+        deadline: std::time::Instant,
+    ) {
+        self.0.reset(sleep, deadline);
+    }
+}
