@@ -89,7 +89,8 @@ struct Pipe {
     start: usize,
     /// Bytes that the framing layer holds because this pipe was full.
     refused: usize,
-    /// Bytes read since the last message ended, at most one read too many.
+    /// Bytes read that are not part of a message yet. Exact unless the server uses fragments or
+    /// long headers, and never more than one read too many then.
     unframed: usize,
     last_read: usize,
 }
@@ -97,6 +98,17 @@ struct Pipe {
 impl Pipe {
     fn pending(&self) -> usize {
         self.out.len() - self.start
+    }
+
+    /// A message took at least this payload and the shortest header for it.
+    fn framed(&mut self, payload: usize) {
+        let header = match payload {
+            0..126 => 2,
+            126..65536 => 4,
+            _ => 10,
+        };
+        let rest = self.unframed.saturating_sub(header + payload);
+        self.unframed = rest.min(self.last_read);
     }
 }
 
@@ -192,7 +204,7 @@ impl WebSocket {
                     return Err(error);
                 }
             };
-            ends.pipe.unframed = ends.pipe.unframed.min(ends.pipe.last_read);
+            ends.pipe.framed(message.len());
             let message = match message {
                 tungstenite::Message::Binary(data) => Message::Binary(data),
                 tungstenite::Message::Text(text) => Message::Text(text.into()),
@@ -306,13 +318,17 @@ impl WebSocket {
         }
     }
 
+    /// Forgets what waits for the transport, which is gone.
+    pub(crate) fn abandon(&mut self) {
+        self.pipe = Pipe::default();
+    }
+
     /// How much waits for the transport.
     pub(crate) fn pending(&self) -> usize {
         self.pipe.pending()
     }
 
-    /// Bytes held: messages that were not polled, the beginning of the next one (up to 16 KiB are
-    /// counted too many), and what waits for the transport.
+    /// Bytes held: messages that were not polled, the beginning of the next one, and what waits for the transport.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.queued + self.pipe.unframed + self.pipe.pending() + self.pipe.refused

@@ -352,6 +352,8 @@ impl Machine {
     fn done(&mut self) {
         if self.phase != Phase::Done {
             self.phase = Phase::Done;
+            self.ws.abandon();
+            self.size = None;
             self.outbox.clear();
             self.end_input();
             self.news.closed = true;
