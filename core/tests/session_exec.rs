@@ -1,5 +1,6 @@
 //! How exec and attach sessions end, send and are cut.
 
+#![cfg(feature = "ws")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod session_support;

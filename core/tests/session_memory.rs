@@ -1,5 +1,6 @@
 //! Windows: what is held stays bounded whatever either side does.
 
+#![cfg(feature = "ws")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod session_support;
@@ -72,7 +73,7 @@ fn a_full_stdout_does_not_stop_what_has_arrived_or_what_goes_out() {
     let mut session = exec_with(all(), Subprotocol::V5, &options, &limits(), now);
     let mut wire = message(1, b"");
     for _ in 0..5 {
-        wire.extend(message(1, &[1; 30_000]));
+        wire.extend(message(1, &vec![1; 30_000]));
     }
     wire.extend(message(2, b"error"));
     wire.extend(frame(PING, b"there?"));
@@ -85,13 +86,13 @@ fn a_full_stdout_does_not_stop_what_has_arrived_or_what_goes_out() {
 
     let mut session = exec_with(all().tty(), Subprotocol::V5, &options, &limits(), now);
     session
-        .handle_input(&message(1, &[1; 60_000]), now)
+        .handle_input(&message(1, &vec![1; 60_000]), now)
         .unwrap();
     session
-        .handle_input(&message(1, &[1; 60_000]), now)
+        .handle_input(&message(1, &vec![1; 60_000]), now)
         .unwrap();
     session
-        .handle_input(&message(1, &[1; 60_000]), now)
+        .handle_input(&message(1, &vec![1; 60_000]), now)
         .unwrap();
     assert!(!session.wants_input());
     session.resize(80, 24).unwrap();
@@ -106,7 +107,7 @@ fn a_driver_is_told_once_when_to_read_again() {
     let mut session = exec_with(all(), Subprotocol::V5, &options, &limits(), now);
     for _ in 0..3 {
         session
-            .handle_input(&message(1, &[1; 50_000]), now)
+            .handle_input(&message(1, &vec![1; 50_000]), now)
             .unwrap();
     }
     assert!(!session.wants_input());
@@ -139,7 +140,7 @@ fn a_discarded_channel_holds_nothing_and_nobody_up() {
     let mut session = exec_with(all(), Subprotocol::V5, &options, &limits(), now);
     for _ in 0..3 {
         session
-            .handle_input(&message(1, &[1; 50_000]), now)
+            .handle_input(&message(1, &vec![1; 50_000]), now)
             .unwrap();
     }
     assert!(!session.wants_input());
@@ -148,7 +149,7 @@ fn a_discarded_channel_holds_nothing_and_nobody_up() {
     assert!(session.is_finished(STDOUT) && !session.truncated(STDOUT));
     for _ in 0..100 {
         session
-            .handle_input(&message(1, &[1; 50_000]), now)
+            .handle_input(&message(1, &vec![1; 50_000]), now)
             .unwrap();
         assert!(session.wants_input());
     }
@@ -164,7 +165,7 @@ fn drop_keeps_one_window_and_tells() {
     let mut session = exec_with(all(), Subprotocol::V5, &options, &limits(), now);
     for _ in 0..100 {
         session
-            .handle_input(&message(1, &[1; 50_000]), now)
+            .handle_input(&message(1, &vec![1; 50_000]), now)
             .unwrap();
         session.handle_input(&message(2, b"e"), now).unwrap();
         assert!(session.wants_input());

@@ -1,5 +1,6 @@
 //! Deadlines, with virtual time.
 
+#![cfg(feature = "ws")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod session_support;

@@ -1,6 +1,7 @@
 //! Replays sessions that were recorded from Kubernetes v1.36: the handshake with its real key, then
 //! the server's frames cut in every way.
 
+#![cfg(feature = "ws")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod session_support;
