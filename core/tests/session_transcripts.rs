@@ -15,6 +15,7 @@ use kubewire::{Error, ErrorKind, Limits};
 use serde_json::Value;
 use session_support::{BINARY, CLOSE, PING, PONG, any_cut, frame, start};
 
+#[expect(clippy::disallowed_methods, reason = "the recordings are files")]
 fn load(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/session_transcripts")
