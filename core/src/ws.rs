@@ -56,6 +56,15 @@ pub enum Message {
     Close(Option<u16>),
 }
 
+impl Message {
+    fn len(&self) -> usize {
+        match self {
+            Self::Binary(data) | Self::Text(data) => data.len(),
+            Self::Ping | Self::Pong | Self::Close(_) => 0,
+        }
+    }
+}
+
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,7 +98,8 @@ struct Pipe {
     start: usize,
     /// Bytes that the framing layer holds because this pipe was full.
     refused: usize,
-    /// Bytes read since the last message ended, at most one read too many.
+    /// Bytes read that are not part of a message yet. Exact unless the server uses fragments or
+    /// long headers, and never more than one read too many then.
     unframed: usize,
     last_read: usize,
 }
@@ -98,14 +108,25 @@ impl Pipe {
     fn pending(&self) -> usize {
         self.out.len() - self.start
     }
+
+    /// A message took at least this payload and the shortest header for it.
+    fn framed(&mut self, payload: usize) {
+        let header = match payload {
+            0..126 => 2,
+            126..65536 => 4,
+            _ => 10,
+        };
+        let rest = self.unframed.saturating_sub(header + payload);
+        self.unframed = rest.min(self.last_read);
+    }
 }
 
-struct Ends<'a> {
-    input: &'a [u8],
-    pipe: &'a mut Pipe,
+struct Ends<'i, 'p> {
+    input: &'i [u8],
+    pipe: &'p mut Pipe,
 }
 
-impl io::Read for Ends<'_> {
+impl io::Read for Ends<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.input.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -117,7 +138,7 @@ impl io::Read for Ends<'_> {
     }
 }
 
-impl io::Write for Ends<'_> {
+impl io::Write for Ends<'_, '_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let pipe = &mut *self.pipe;
         if pipe.pending() >= PIPE {
@@ -173,49 +194,68 @@ impl WebSocket {
     /// [`Peer`](ErrorKind::Peer) if the server broke RFC 6455, [`Limit`](ErrorKind::Limit) if a
     /// message is longer than [`Limits::max_message`]. The error repeats.
     pub fn handle_input(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut rest = bytes;
+        while let Some(message) = self.step(&mut rest)? {
+            self.queued += message.len();
+            self.messages.push_back(message);
+        }
+        Ok(())
+    }
+
+    /// Takes input until there is one message. `None`: it is used up.
+    ///
+    /// What is behind a message is not looked at before the next call, so whoever stops at a fault
+    /// in a message has seen the same as if the rest had not come yet.
+    pub(crate) fn step(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Error> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
+        if self.closed {
+            return Ok(None);
+        }
         let mut ends = Ends {
-            input: bytes,
+            input,
             pipe: &mut self.pipe,
         };
-        while !self.closed {
-            let message = match self.context.read(&mut ends) {
-                Ok(message) => message,
-                Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(());
-                }
-                Err(error) => {
-                    let error = fault(&error);
-                    self.error = Some(error.clone());
-                    return Err(error);
-                }
-            };
-            ends.pipe.unframed = ends.pipe.unframed.min(ends.pipe.last_read);
-            let message = match message {
-                tungstenite::Message::Binary(data) => Message::Binary(data),
-                tungstenite::Message::Text(text) => Message::Text(text.into()),
-                tungstenite::Message::Ping(_) => Message::Ping,
-                tungstenite::Message::Pong(_) => Message::Pong,
-                tungstenite::Message::Close(frame) => {
-                    self.closed = true;
-                    Message::Close(frame.map(|frame| frame.code.into()))
-                }
-                tungstenite::Message::Frame(_) => continue,
-            };
-            self.queued += held(&message);
-            self.messages.push_back(message);
-        }
-        self.pipe.unframed = 0;
-        self.flush();
-        Ok(())
+        let result = self.context.read(&mut ends);
+        *input = ends.input;
+        let message = match result {
+            Ok(tungstenite::Message::Binary(data)) => Message::Binary(data),
+            Ok(tungstenite::Message::Text(text)) => Message::Text(text.into()),
+            Ok(tungstenite::Message::Ping(data)) => {
+                self.pipe.framed(data.len());
+                return Ok(Some(Message::Ping));
+            }
+            Ok(tungstenite::Message::Pong(data)) => {
+                self.pipe.framed(data.len());
+                return Ok(Some(Message::Pong));
+            }
+            Ok(tungstenite::Message::Close(frame)) => {
+                self.closed = true;
+                self.pipe.unframed = 0;
+                self.flush();
+                let code = frame.map(|frame| frame.code.into());
+                return Ok(Some(Message::Close(code)));
+            }
+            // Only ever written.
+            Ok(tungstenite::Message::Frame(_)) => return Ok(Some(Message::Pong)),
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(None);
+            }
+            Err(error) => {
+                let error = fault(&error);
+                self.error = Some(error.clone());
+                return Err(error);
+            }
+        };
+        self.pipe.framed(message.len());
+        Ok(Some(message))
     }
 
     /// The next message.
     pub fn poll_message(&mut self) -> Option<Message> {
         let message = self.messages.pop_front()?;
-        self.queued -= held(&message);
+        self.queued -= message.len();
         Some(message)
     }
 
@@ -306,19 +346,23 @@ impl WebSocket {
         }
     }
 
+    /// Forgets what waits for the transport, which is gone.
+    pub(crate) fn abandon(&mut self) {
+        self.pipe = Pipe::default();
+    }
+
     /// How much waits for the transport.
     pub(crate) fn pending(&self) -> usize {
         self.pipe.pending()
     }
 
-    /// Bytes held: messages that were not polled, the beginning of the next one (up to 16 KiB are
-    /// counted too many), and what waits for the transport.
+    /// Bytes held: messages that were not polled, the beginning of the next one, and what waits for the transport.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.queued + self.pipe.unframed + self.pipe.pending() + self.pipe.refused
     }
 
-    fn output(pipe: &mut Pipe) -> Ends<'_> {
+    fn output(pipe: &mut Pipe) -> Ends<'static, '_> {
         Ends { input: &[], pipe }
     }
 
@@ -328,13 +372,6 @@ impl WebSocket {
         for _ in 0..2 {
             let _ = self.context.flush(&mut Self::output(&mut self.pipe));
         }
-    }
-}
-
-fn held(message: &Message) -> usize {
-    match message {
-        Message::Binary(data) | Message::Text(data) => data.len(),
-        Message::Ping | Message::Pong | Message::Close(_) => 0,
     }
 }
 

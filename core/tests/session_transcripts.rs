@@ -1,6 +1,9 @@
 //! Replays sessions that were recorded from Kubernetes v1.36: the handshake with its real key, then
 //! the server's frames cut in every way.
 
+#![cfg(feature = "ws")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod session_support;
 
 use std::path::Path;
@@ -12,6 +15,7 @@ use kubewire::{Error, ErrorKind, Limits};
 use serde_json::Value;
 use session_support::{BINARY, CLOSE, PING, PONG, any_cut, frame, start};
 
+#[expect(clippy::disallowed_methods, reason = "the recordings are files")]
 fn load(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/session_transcripts")

@@ -46,8 +46,8 @@ pub struct SessionOptions {
     pub pong_timeout: Option<Duration>,
     /// How long no data may move in either direction before the session is
     /// [closed](super::Timeout::Idle). Default none; servers have a limit of 4 h. What is sent
-    /// counts from the next call that tells the time, so the session may end up to one ping
-    /// interval late.
+    /// counts from the next [`handle_timeout`](super::Session::handle_timeout), so the session may
+    /// end up to one ping interval late. Suspended as `pong_timeout` is.
     pub idle_timeout: Option<Duration>,
     /// How long the session may last before it is [closed](super::Timeout::Total). Default none.
     pub total_timeout: Option<Duration>,

@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn large_writes_are_cut_and_small_ones_joined() {
         let mut outbox = Outbox::new([0], 1 << 20);
-        assert_eq!(outbox.push(0, &[1; 70_000]), 70_000);
+        assert_eq!(outbox.push(0, &vec![1; 70_000]), 70_000);
         for _ in 0..10 {
             assert_eq!(outbox.push(0, b"abc"), 3);
         }
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_writer_is_told_once_when_half_the_window_is_free() {
         let mut outbox = Outbox::new([0], 100_000);
-        assert_eq!(outbox.push(0, &[1; 150_000]), 100_000);
+        assert_eq!(outbox.push(0, &vec![1; 150_000]), 100_000);
         assert_eq!(outbox.push(0, b"x"), 0);
         outbox.pop();
         assert_eq!(outbox.take_writable(), None);
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn lanes_take_turns_and_have_their_own_share() {
         let mut outbox = Outbox::new([0, 2], 131_072);
-        assert_eq!(outbox.push(0, &[7; 100_000]), 65_536);
+        assert_eq!(outbox.push(0, &vec![7; 100_000]), 65_536);
         assert_eq!(outbox.push(1, b"quick"), 5);
         assert_eq!(outbox.pop().unwrap().first(), Some(&0));
         assert_eq!(outbox.pop().unwrap(), b"\x02quick");

@@ -1,6 +1,7 @@
 //! A WebSocket server's framing, written by hand so that it shares nothing with the crate, and a
 //! driver without IO.
 #![allow(dead_code, reason = "not every test file uses everything")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,9 @@ pub(crate) fn client_frames(mut bytes: &[u8]) -> (Vec<(u8, Vec<u8>)>, usize) {
     }
 }
 
-fn client_frame(bytes: &[u8]) -> Option<((u8, Vec<u8>), &[u8])> {
+type Frame = (u8, Vec<u8>);
+
+fn client_frame(bytes: &[u8]) -> Option<(Frame, &[u8])> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     assert_eq!(first & 0xf0, 0x80, "fragmented, or reserved bits");
     assert_eq!(second & 0x80, 0x80, "not masked");

@@ -166,13 +166,7 @@ impl Machine {
             return Ok(());
         }
         self.timers.received(now);
-        let mut result = self.ws.handle_input(bytes);
-        while let Some(message) = self.ws.poll_message() {
-            if let Err(error) = self.message(message, now) {
-                result = Err(error);
-                break;
-            }
-        }
+        let result = self.messages(bytes, now);
         if let Err(error) = &result {
             self.fail(error, now);
         }
@@ -181,6 +175,13 @@ impl Machine {
             self.blocked = true;
         }
         result
+    }
+
+    fn messages(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Error> {
+        while let Some(message) = self.ws.step(&mut bytes)? {
+            self.message(message, now)?;
+        }
+        Ok(())
     }
 
     fn message(&mut self, message: Message, now: Instant) -> Result<(), Error> {
@@ -352,6 +353,8 @@ impl Machine {
     fn done(&mut self) {
         if self.phase != Phase::Done {
             self.phase = Phase::Done;
+            self.ws.abandon();
+            self.size = None;
             self.outbox.clear();
             self.end_input();
             self.news.closed = true;
