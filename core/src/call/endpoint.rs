@@ -142,7 +142,11 @@ impl Endpoint {
     ///
     /// [`ErrorKind::Usage`] if it is too long.
     pub fn check(&self, uri: &Uri) -> Result<(), Error> {
-        if self.prefix.is_empty() { Ok(()) } else { self.path(uri).map(drop) }
+        if self.prefix.is_empty() {
+            Ok(())
+        } else {
+            self.path(uri).map(drop)
+        }
     }
 
     fn path(&self, uri: &Uri) -> Result<PathAndQuery, Error> {

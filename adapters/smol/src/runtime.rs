@@ -1,0 +1,104 @@
+//! smol as a [`Runtime`].
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use hyper::rt::{Executor, Timer};
+use kubewire_driver::Runtime;
+use smol::net::TcpStream;
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+
+/// smol: tasks run on its global executor, or on the one that was given.
+///
+/// The client's futures work on any executor; smol starts the threads for IO and time by itself.
+#[derive(Clone, Debug, Default)]
+pub struct SmolRuntime {
+    executor: Option<Arc<smol::Executor<'static>>>,
+}
+
+impl SmolRuntime {
+    /// The global executor.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A certain executor, which somebody must run.
+    #[must_use]
+    pub fn with_executor(executor: Arc<smol::Executor<'static>>) -> Self {
+        Self {
+            executor: Some(executor),
+        }
+    }
+}
+
+/// A connection attempt; dropping it ends the attempt.
+pub struct Dial(Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>);
+
+impl Future for Dial {
+    type Output = io::Result<FuturesIo<TcpStream>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let stream = ready!(self.0.as_mut().poll(cx))?;
+        // Frames and requests are written whole; waiting for more only delays them.
+        stream.set_nodelay(true)?;
+        Poll::Ready(Ok(FuturesIo::new(stream)))
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dial")
+    }
+}
+
+/// smol's timer.
+#[derive(Debug)]
+pub struct Sleep(smol::Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl Runtime for SmolRuntime {
+    type Io = FuturesIo<TcpStream>;
+    type Dial = Dial;
+    type Sleep = Sleep;
+
+    fn dial(&self, host: &str, port: u16) -> Dial {
+        let host = host.to_owned();
+        Dial(Box::pin(
+            async move { TcpStream::connect((host, port)).await },
+        ))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep(smol::Timer::at(deadline))
+    }
+
+    fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
+        Some(Arc::new(SmolTimer::new()))
+    }
+}
+
+impl<F> Executor<F> for SmolRuntime
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        match &self.executor {
+            Some(executor) => executor.spawn(async { drop(task.await) }).detach(),
+            None => smol::spawn(async { drop(task.await) }).detach(),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! tokio as a [`Runtime`].
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use hyper::rt::{Executor, Timer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use kubewire_driver::Runtime;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// tokio: the runtime that polls the client, or the one that was given.
+///
+/// With a handle the client's futures work on any executor, as long as that runtime lives. Without one they
+/// need to be polled within a tokio runtime; elsewhere calls fail with an error.
+#[derive(Clone, Debug, Default)]
+pub struct TokioRuntime {
+    handle: Option<Handle>,
+}
+
+impl TokioRuntime {
+    /// The runtime that polls.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A certain runtime, with IO and time enabled.
+    #[must_use]
+    pub fn with_handle(handle: Handle) -> Self {
+        Self {
+            handle: Some(handle),
+        }
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        self.handle.clone().or_else(|| Handle::try_current().ok())
+    }
+}
+
+/// A connection attempt, as a task of the runtime; dropping it ends the attempt.
+#[derive(Debug)]
+pub struct Dial(Option<JoinHandle<io::Result<TcpStream>>>);
+
+impl Future for Dial {
+    type Output = io::Result<TokioIo<TcpStream>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(task) = &mut self.0 else {
+            return Poll::Ready(Err(io::Error::other("there is no tokio runtime here")));
+        };
+        let stream = ready!(Pin::new(task).poll(cx)).map_err(io::Error::other)??;
+        // Frames and requests are written whole; waiting for more only delays them.
+        stream.set_nodelay(true)?;
+        Poll::Ready(Ok(TokioIo::new(stream)))
+    }
+}
+
+impl Drop for Dial {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// tokio's sleep; without a runtime there is no time, and it never ends.
+#[derive(Debug)]
+pub struct Sleep(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0
+            .as_mut()
+            .map_or(Poll::Pending, |sleep| sleep.as_mut().poll(cx))
+    }
+}
+
+impl Runtime for TokioRuntime {
+    type Io = TokioIo<TcpStream>;
+    type Dial = Dial;
+    type Sleep = Sleep;
+
+    fn dial(&self, host: &str, port: u16) -> Dial {
+        let host = host.to_owned();
+        Dial(
+            self.handle()
+                .map(|handle| handle.spawn(async move { TcpStream::connect((host, port)).await })),
+        )
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Sleep(self.handle().map(|handle| {
+            let _inside = handle.enter();
+            Box::pin(tokio::time::sleep_until(deadline.into()))
+        }))
+    }
+
+    /// tokio's clock, so that tests may pause it.
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
+        self.handle().map(|_| Arc::new(TokioTimer::new()) as _)
+    }
+}
+
+impl<F> Executor<F> for TokioRuntime
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        // Without a runtime there is no connection to look after either.
+        if let Some(handle) = self.handle() {
+            handle.spawn(task);
+        }
+    }
+}
