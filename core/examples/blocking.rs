@@ -21,13 +21,13 @@ use kubewire::{
 };
 
 /// Carries calls over one connection each.
-pub struct Blocking {
+pub(crate) struct Blocking {
     endpoint: Endpoint,
     token: String,
 }
 
 /// The items of one call: reads as much as the next item needs.
-pub struct Items<'a, D: Decode> {
+pub(crate) struct Items<'a, D: Decode> {
     client: &'a Blocking,
     exchange: kubewire::Exchange<D>,
     body: Body,
@@ -35,7 +35,7 @@ pub struct Items<'a, D: Decode> {
 
 impl Blocking {
     /// A client of the server at `url`, which must be plain `http`.
-    pub fn new(url: &str, token: &str) -> Result<Self, Error> {
+    pub(crate) fn new(url: &str, token: &str) -> Result<Self, Error> {
         Ok(Self {
             endpoint: Endpoint::parse(url)?,
             token: token.to_owned(),
@@ -43,12 +43,12 @@ impl Blocking {
     }
 
     /// Sends the request and reads the head of the answer.
-    pub fn stream<O: Operation>(&self, operation: O) -> Result<Items<'_, O::Decoder>, Error> {
+    pub(crate) fn stream<O: Operation>(&self, operation: O) -> Result<Items<'_, O::Decoder>, Error> {
         self.begin(operation.into_call_in(Some("default"))?)
     }
 
     /// Carries a call that has one answer.
-    pub fn send<O: Operation>(&self, operation: O) -> Result<<O::Decoder as Decode>::Item, Error> {
+    pub(crate) fn send<O: Operation>(&self, operation: O) -> Result<<O::Decoder as Decode>::Item, Error> {
         self.stream(operation)?
             .next()
             .unwrap_or_else(|| Err(Error::new(ErrorKind::Peer, "no answer")))
@@ -212,7 +212,7 @@ fn transport(error: io::Error) -> Error {
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
 
 /// Applies, gets, lists and watches a `ConfigMap`.
-pub fn demo(url: &str, token: &str) -> Result<(), Error> {
+pub(crate) fn demo(url: &str, token: &str) -> Result<(), Error> {
     let client = Blocking::new(url, token)?;
     let maps = Api::dynamic(MAPS).in_namespace("default");
     let mut map = Dynamic::new(&MAPS, "blocking");

@@ -1,0 +1,7 @@
+//! Container logs.
+use super::call::{Call, Target};
+use super::reply::Reply;
+use super::status::{Failure, Result};
+pub(crate) fn serve(_call: &Call, _target: &Target) -> Result<Reply> {
+    Err(Failure::unknown_resource())
+}

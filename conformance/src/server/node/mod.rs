@@ -1,0 +1,7 @@
+//! The node.
+use std::sync::Arc;
+use super::App;
+#[derive(Debug)]
+pub(crate) struct Node;
+impl Node { pub(crate) fn new() -> Self { Self } }
+pub(crate) async fn run(_app: Arc<App>) {}
