@@ -1,12 +1,15 @@
 //! Carries kubewire's calls and sessions over hyper connections, for any async runtime.
 
 mod auth;
+mod build;
 mod client;
 mod connect;
 mod connection;
 mod exchange;
 mod forward;
 mod halves;
+#[cfg(feature = "kubeconfig")]
+pub mod load;
 mod open;
 mod pool;
 mod process;
@@ -18,6 +21,7 @@ mod tls;
 #[cfg(feature = "rustls")]
 mod tls_config;
 
+pub use build::ClientBuilder;
 pub use client::{Client, Timeouts};
 #[cfg(feature = "http2")]
 pub use connection::H2Task;

@@ -84,7 +84,7 @@ impl Drop for Stream {
 pub(crate) enum Hold {
     Http1(http1::SendRequest<RequestBody>),
     #[cfg(feature = "http2")]
-    Http2(#[expect(dead_code, reason = "held for its Drop")] Stream),
+    Http2(Stream),
 }
 
 /// A request that did not go out, or an answer that did not come.

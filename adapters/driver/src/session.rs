@@ -223,6 +223,12 @@ impl State {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
 impl Shared {
     pub(crate) fn new(session: AnySession) -> Self {
         Self {
