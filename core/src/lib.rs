@@ -4,6 +4,7 @@
 
 mod api;
 mod call;
+pub mod config;
 mod error;
 mod limits;
 pub mod meta;
