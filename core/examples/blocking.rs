@@ -43,12 +43,18 @@ impl Blocking {
     }
 
     /// Sends the request and reads the head of the answer.
-    pub(crate) fn stream<O: Operation>(&self, operation: O) -> Result<Items<'_, O::Decoder>, Error> {
+    pub(crate) fn stream<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<Items<'_, O::Decoder>, Error> {
         self.begin(operation.into_call_in(Some("default"))?)
     }
 
     /// Carries a call that has one answer.
-    pub(crate) fn send<O: Operation>(&self, operation: O) -> Result<<O::Decoder as Decode>::Item, Error> {
+    pub(crate) fn send<O: Operation>(
+        &self,
+        operation: O,
+    ) -> Result<<O::Decoder as Decode>::Item, Error> {
         self.stream(operation)?
             .next()
             .unwrap_or_else(|| Err(Error::new(ErrorKind::Peer, "no answer")))

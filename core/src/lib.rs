@@ -67,6 +67,7 @@
 mod api;
 mod call;
 pub mod channel;
+pub mod config;
 mod error;
 mod limits;
 pub mod meta;

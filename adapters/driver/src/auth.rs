@@ -31,7 +31,10 @@ pub(crate) struct Known {
 impl Authorization {
     pub(crate) fn file(path: &Path, initial: Option<&Secret>) -> Result<Self, Error> {
         let value = initial.map(Secret::bearer).transpose()?;
-        Ok(Self::File { path: path.to_owned(), known: Mutex::new(Known { value, read: None }) })
+        Ok(Self::File {
+            path: path.to_owned(),
+            known: Mutex::new(Known { value, read: None }),
+        })
     }
 
     pub(crate) fn header(&self, now: Instant) -> Result<Option<HeaderValue>, Error> {
@@ -39,7 +42,10 @@ impl Authorization {
             Self::Fixed(value) => Ok(value.clone()),
             Self::File { path, known } => {
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                if known.read.is_none_or(|read| now.saturating_duration_since(read) >= FRESH) {
+                if known
+                    .read
+                    .is_none_or(|read| now.saturating_duration_since(read) >= FRESH)
+                {
                     // A few hundred bytes from memory, once a minute.
                     match read(path) {
                         Ok(value) => known.value = Some(value),
@@ -57,8 +63,11 @@ impl Authorization {
 
 fn read(path: &Path) -> Result<HeaderValue, Error> {
     let bytes = std::fs::read(path).map_err(|error| {
-        Error::new(ErrorKind::Credentials, format!("the token file {} cannot be read", path.display()))
-            .with_source(error)
+        Error::new(
+            ErrorKind::Credentials,
+            format!("the token file {} cannot be read", path.display()),
+        )
+        .with_source(error)
     })?;
     Secret::from_token_file(&bytes)?.bearer()
 }

@@ -111,16 +111,22 @@ impl<R: Drive> ClientBuilder<R> {
         if !endpoint.is_https() {
             return Ok(None);
         }
-        let read = |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
+        let read =
+            |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
         let ca = tls.ca.as_ref().map(read).transpose()?;
         let client = match &tls.client {
             Some(client) => Some((read(&client.certificate)?, read(&client.key)?)),
             None => None,
         };
-        let name = tls.server_name.as_deref().unwrap_or_else(|| endpoint.host());
+        let name = tls
+            .server_name
+            .as_deref()
+            .unwrap_or_else(|| endpoint.host());
         let pem = crate::tls_config::Pem {
             ca: ca.as_ref().map(kubewire::config::Pem::as_bytes),
-            client: client.as_ref().map(|(certificate, key)| (certificate.as_bytes(), key.as_bytes())),
+            client: client
+                .as_ref()
+                .map(|(certificate, key)| (certificate.as_bytes(), key.as_bytes())),
             insecure_skip_verify: tls.dangerous_insecure_skip_verify,
         };
         crate::tls_config::TlsConfig::new(&pem, name, self.http2).map(Some)
@@ -128,7 +134,10 @@ impl<R: Drive> ClientBuilder<R> {
 }
 
 fn unsupported(what: &'static str) -> Error {
-    Error::new(ErrorKind::Config, format!("{what}: not supported by this version of kubewire"))
+    Error::new(
+        ErrorKind::Config,
+        format!("{what}: not supported by this version of kubewire"),
+    )
 }
 
 impl<R: Drive + Default> Client<R> {

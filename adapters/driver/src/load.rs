@@ -20,7 +20,11 @@ pub fn infer() -> Result<Config, Error> {
 ///
 /// As [`infer`], and if what was chosen does not exist.
 pub fn infer_with(overrides: Overrides) -> Result<Config, Error> {
-    finish(Loader::infer(|name| std::env::var_os(name), home(), overrides))
+    finish(Loader::infer(
+        |name| std::env::var_os(name),
+        home().as_deref(),
+        overrides,
+    ))
 }
 
 /// The configuration of one kubeconfig file.

@@ -2,6 +2,10 @@
 use super::call::{Call, Target};
 use super::reply::Reply;
 use super::status::{Failure, Result};
-pub(crate) fn serve(_call: &Call, _target: &Target, _upgrading: Option<hyper::upgrade::OnUpgrade>) -> Result<Reply> {
+pub(crate) fn serve(
+    _call: &Call,
+    _target: &Target,
+    _upgrading: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Reply> {
     Err(Failure::unknown_resource())
 }
