@@ -1,3 +1,4 @@
 //! The embedded API server and the conformance suite of kubewire.
 
 pub mod server;
+pub mod tour;
