@@ -1,5 +1,6 @@
 //! Reading, merging and writing kubeconfig files.
 #![cfg(feature = "kubeconfig")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -499,6 +500,10 @@ fn random_bytes_never_panic() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it takes is what is tested"
+)]
 fn alias_bombs_are_refused_quickly() {
     let mut text = String::from("a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n");
     for level in 1..30 {

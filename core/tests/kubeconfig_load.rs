@@ -1,5 +1,6 @@
 //! Where the configuration is looked for, and what is said if there is none.
 #![cfg(feature = "kubeconfig")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,5 +1,6 @@
 //! Which context, cluster and user count, what comes of them, and what is refused.
 #![cfg(feature = "kubeconfig")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -313,9 +314,12 @@ fn exec_plugins() {
         "interactiveMode": "Always",
         "provideClusterInfo": true,
     });
-    let plugin = |exec: &Value| match with(&cluster, &json!({"exec": exec})).unwrap().auth {
-        Auth::Exec(plugin) => plugin,
-        other => panic!("{other:?}"),
+    let plugin = |exec: &Value| {
+        let auth = with(&cluster, &json!({"exec": exec})).unwrap().auth;
+        let Auth::Exec(plugin) = auth else {
+            panic!("{auth:?}")
+        };
+        plugin
     };
     let got = plugin(&exec);
     assert_eq!(got.args, ["-v"]);
@@ -385,6 +389,7 @@ fn impersonation() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn what_client_go_refuses_is_refused() {
     const V1: &str = "client.authentication.k8s.io/v1";
     let https = json!({"server": "https://h"});
