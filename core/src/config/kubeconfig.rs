@@ -58,6 +58,13 @@ pub struct Kubeconfig {
 }
 
 /// An entry of one of the lists of a kubeconfig.
+///
+/// ```
+/// use kubewire::config::{Context, Named};
+/// let mut context = Named::new("dev", Context::default());
+/// context.value.namespace = Some("team-a".to_owned());
+/// assert!(context.origin.is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Named<T> {
@@ -150,6 +157,19 @@ impl fmt::Debug for Cluster {
 }
 
 /// Credentials.
+///
+/// ```
+/// use kubewire::config::{Exec, User};
+///
+/// let mut exec = Exec::default();
+/// exec.command = Some("aws".to_owned());
+/// exec.args = vec!["eks".to_owned(), "get-token".to_owned()];
+/// let mut user = User::default();
+/// user.exec = Some(exec);
+/// let json = serde_json::to_string(&user)?;
+/// assert_eq!(json, r#"{"exec":{"command":"aws","args":["eks","get-token"]}}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct User {
