@@ -107,6 +107,13 @@ impl InteractiveMode {
 }
 
 /// What an exec plugin is told about the cluster.
+///
+/// ```
+/// use kubewire::config::{ExecCluster, ExecPlugin};
+/// let mut plugin = ExecPlugin::new("login");
+/// plugin.cluster = Some(ExecCluster::new("https://10.0.0.1"));
+/// assert!(plugin.info(false, None).contains(r#""cluster":{"server":"https://10.0.0.1"}"#));
+/// ```
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ExecCluster {

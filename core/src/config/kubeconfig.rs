@@ -58,6 +58,13 @@ pub struct Kubeconfig {
 }
 
 /// An entry of one of the lists of a kubeconfig.
+///
+/// ```
+/// use kubewire::config::{Context, Named};
+/// let mut context = Named::new("dev", Context::default());
+/// context.value.namespace = Some("team-a".to_owned());
+/// assert!(context.origin.is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Named<T> {
@@ -150,6 +157,19 @@ impl fmt::Debug for Cluster {
 }
 
 /// Credentials.
+///
+/// ```
+/// use kubewire::config::{Exec, User};
+///
+/// let mut exec = Exec::default();
+/// exec.command = Some("aws".to_owned());
+/// exec.args = vec!["eks".to_owned(), "get-token".to_owned()];
+/// let mut user = User::default();
+/// user.exec = Some(exec);
+/// let json = serde_json::to_string(&user)?;
+/// assert_eq!(json, r#"{"exec":{"command":"aws","args":["eks","get-token"]}}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct User {
@@ -301,19 +321,27 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// A URL fit for a log: `user:password@` becomes `..@`, and there is no query.
+/// A URL fit for a log: `user:password@` becomes `..@`, and there is no query. If the host is none,
+/// it may be a part of the credentials and is not shown.
 pub(super) fn without_userinfo(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (scheme, rest),
-        None => ("", url),
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
     };
-    let separator = if scheme.is_empty() { "" } else { "://" };
     // Whatever stands before any @ may be a password with characters that nobody escaped.
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}{separator}..@{host}"),
-        None => url.to_owned(),
-    }
+    let (userinfo, rest) = match rest.rsplit_once('@') {
+        Some((_, rest)) => ("..@", rest),
+        None => ("", rest),
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let after_address = authority.rsplit(']').next().unwrap_or_default();
+    let is_host = match after_address.split_once(':') {
+        Some((_, port)) => port.bytes().all(|byte| byte.is_ascii_digit()),
+        None => true,
+    };
+    let shown = if is_host { rest } else { ".." };
+    format!("{scheme}{userinfo}{shown}")
 }
 
 impl Kubeconfig {
@@ -568,7 +596,10 @@ mod tests {
             ("http://u:p/q@h:1/p?x", "http://..@h:1/p"),
             ("u:p@h", "..@h"),
             ("socks5://h?token=x", "socks5://h"),
-            ("http://u:p?@h", "http://u:p"),
+            ("http://u:p?@h", "http://.."),
+            ("http://u:p", "http://.."),
+            ("http://u:p@[::1]:80", "http://..@[::1]:80"),
+            ("http://[::1]:x", "http://.."),
             ("", ""),
         ] {
             assert_eq!(without_userinfo(url), shown);

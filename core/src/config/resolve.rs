@@ -170,6 +170,30 @@ impl Kubeconfig {
     /// path separator. Of several kinds of credentials, a token file beats a token, either beats
     /// an exec plugin, and that combines with a client certificate.
     ///
+    /// ```
+    /// # #[cfg(feature = "kubeconfig")] {
+    /// use kubewire::config::{Auth, Kubeconfig, Material, Overrides};
+    ///
+    /// let kubeconfig = Kubeconfig::parse(br"
+    /// clusters: [{name: c, cluster: {server: 'https://10.0.0.1', certificate-authority: ca.crt}}]
+    /// users: [{name: dev, user: {token: hunter2}}, {name: odd, user: {token: x, username: y}}]
+    /// contexts: [{name: main, context: {cluster: c, user: dev}}]
+    /// current-context: main
+    /// ", "/etc/kube/config".as_ref())?;
+    ///
+    /// let config = kubeconfig.resolve(&Overrides::default())?;
+    /// assert_eq!(config.auth, Auth::Token("hunter2".into()));
+    /// assert_eq!(config.tls.ca, Some(Material::File("/etc/kube/ca.crt".into())));
+    ///
+    /// let error = kubeconfig.resolve(&Overrides::default().user("odd")).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "/etc/kube/config:3: user \"odd\": token and username are both set; remove one of them"
+    /// );
+    /// # }
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] with the file, the entry and the fields, and never a value, for a name

@@ -164,7 +164,7 @@ impl From<&str> for Secret {
 /// use kubewire::config::Pem;
 /// let pem = Pem::new("-----BEGIN PRIVATE KEY-----\nMIGH…");
 /// assert!(pem.as_bytes().starts_with(b"-----BEGIN"));
-/// assert_eq!(format!("{pem:?}"), "Pem(36 bytes)");
+/// assert_eq!(format!("{pem:?}"), "Pem(35 bytes)");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem(Zeroizing<Vec<u8>>);

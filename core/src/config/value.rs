@@ -279,6 +279,18 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// How to verify the server, and which certificate to show to it.
+///
+/// ```
+/// use kubewire::Endpoint;
+/// use kubewire::config::Config;
+///
+/// let config = Config::new(Endpoint::parse("https://10.0.0.1")?)
+///     .client_files("/pki/dev.crt", "/pki/dev.key")
+///     .tls_server_name("api.example");
+/// let files: Vec<_> = config.tls.materials().filter_map(|material| material.path()).collect();
+/// assert_eq!(files.len(), 2);
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Tls {
@@ -294,9 +306,19 @@ pub struct Tls {
     pub dangerous_insecure_skip_verify: bool,
 }
 
+impl Tls {
+    /// Everything that has to be at hand before a connection can be made, to read ahead what is a
+    /// file, or to see whether one has changed.
+    pub fn materials(&self) -> impl Iterator<Item = &Material> {
+        let client = self.client.iter();
+        self.ca
+            .iter()
+            .chain(client.flat_map(|client| [&client.certificate, &client.key]))
+    }
+}
+
 /// A client certificate with its key.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::exhaustive_structs, reason = "there is nothing to add")]
 pub struct ClientCertificate {
     /// The certificate and its chain.
     pub certificate: Material,

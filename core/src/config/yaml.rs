@@ -14,7 +14,7 @@ const MAX_INPUT: usize = 32 << 20;
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 /// Most nodes in a file.
-const MAX_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 19;
 /// How much anchors and aliases may copy: a text counts its length, a node this much on top.
 const MAX_COPIED: usize = 16 << 20;
 const NODE_COST: usize = 64;
