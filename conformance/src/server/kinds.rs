@@ -94,7 +94,6 @@ impl Kind {
             let named = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
             list.push(("attach", named("", "", "PodAttachOptions"), vec!["create", "get"]));
             list.push(("binding", named("", "", "Binding"), vec!["create"]));
-            list.push(("ephemeralcontainers", own.clone(), read_write.clone()));
             list.push(("eviction", named("policy", "v1", "Eviction"), vec!["create"]));
             list.push(("exec", named("", "", "PodExecOptions"), vec!["create", "get"]));
             list.push(("log", own.clone(), vec!["get"]));
