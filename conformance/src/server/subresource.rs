@@ -19,7 +19,6 @@ pub(crate) async fn serve(call: &Call, target: &Target) -> Option<Result<Reply>>
     let kind = &target.kind;
     let read_write = match target.subresource.as_str() {
         "status" if kind.has_status => true,
-        "ephemeralcontainers" if kind.is("", "pods") => true,
         "scale" => {
             let scale = kind.scale.clone()?;
             return Some(match call.method {
