@@ -1,1 +1,3 @@
 //! The embedded API server and the conformance suite of kubewire.
+
+pub mod replay;
