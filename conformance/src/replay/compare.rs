@@ -31,6 +31,10 @@ pub const EQUIVALENCES: &[(&str, &str)] = &[
         "null or empty metadata, and null or empty fields of it, are as good as absent in a body",
     ),
     (
+        "yaml",
+        "an apply patch in YAML, of one document, is the same in JSON, which is YAML",
+    ),
+    (
         "encoding",
         "percent-encoding, + for a blank, and the order of parameters",
     ),
@@ -145,7 +149,7 @@ impl Canonical {
                 "contentType".to_owned(),
                 content_type(parts, &mut used).into(),
             );
-            form.insert("body".to_owned(), body(parts.body, &mut used));
+            form.insert("body".to_owned(), body(parts, &mut used));
         }
         query.sort();
         let (mut accept, mut parameters) = media_type(parts.accept.unwrap_or("*/*"));
@@ -212,14 +216,25 @@ fn content_type(parts: &Parts<'_>, used: &mut BTreeSet<&'static str>) -> Option<
     Some(given.to_owned())
 }
 
-fn body(bytes: Option<&[u8]>, used: &mut BTreeSet<&'static str>) -> Value {
-    let Some(bytes) = bytes else {
+/// One YAML document.
+pub(super) fn yaml(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    serde_saphyr::from_str::<Value>(text)
+        .ok()
+        .filter(Value::is_object)
+}
+
+fn body(parts: &Parts<'_>, used: &mut BTreeSet<&'static str>) -> Value {
+    let Some(bytes) = parts.body.filter(|bytes| !bytes.is_empty()) else {
         return Value::Null;
     };
-    if bytes.is_empty() {
-        return Value::Null;
-    }
-    let Ok(mut body) = serde_json::from_slice::<Value>(bytes) else {
+    let body = serde_json::from_slice::<Value>(bytes).ok().or_else(|| {
+        let is_apply = parts.content_type == Some("application/apply-patch+yaml");
+        let body = is_apply.then(|| yaml(bytes))??;
+        used.insert("yaml");
+        Some(body)
+    });
+    let Some(mut body) = body else {
         return json!({ "not JSON": String::from_utf8_lossy(bytes) });
     };
     if super::settle(&mut body) {

@@ -8,7 +8,7 @@ use kubewire::{
 };
 use serde_json::Value;
 
-use super::compare::plain_json;
+use super::compare::{plain_json, yaml};
 use super::kinds::Kinds;
 use super::target::{Target, go_bool, media_type};
 use super::transcript::{Body, Request, Transcript};
@@ -517,20 +517,28 @@ fn write(request: &Request, body: &Body, parameters: &mut Parameters) -> Or<Writ
         None | Some("application/json") => {}
         Some(other) => return Err(format!("a body of type {other}")),
     }
-    let write = write_of(body, parameters)?;
+    let write = write_of(body, parameters, false)?;
     if write.body.is_some() && serde_json::from_slice::<Dynamic>(&write.bytes).is_err() {
         return Err("a body that is no object".to_owned());
     }
     Ok(write)
 }
 
-fn write_of(body: &Body, parameters: &mut Parameters) -> Or<Write> {
+fn write_of(body: &Body, parameters: &mut Parameters, may_be_yaml: bool) -> Or<Write> {
     let (body, bytes) = match body {
         Body::Omitted => (None, Vec::new()),
         Body::Bytes(bytes) => {
-            let value = serde_json::from_slice::<Value>(bytes)
-                .map_err(|_| "a body that is not JSON".to_owned())?;
-            (Some(value), bytes.clone())
+            let no_json = |_| "a body that is not JSON".to_owned();
+            match serde_json::from_slice::<Value>(bytes) {
+                Err(_) if may_be_yaml => {
+                    let Some(value) = yaml(bytes) else {
+                        return Err("a body that is not one YAML document".to_owned());
+                    };
+                    let bytes = serde_json::to_vec(&value).map_err(no_json)?;
+                    (Some(value), bytes)
+                }
+                value => (Some(value.map_err(no_json)?), bytes.clone()),
+            }
         }
     };
     Ok(Write {
@@ -560,7 +568,7 @@ fn patch(request: &Request, body: &Body, parameters: &mut Parameters) -> Or<Acti
     Ok(Action::Patch {
         form,
         force: parameters.flag("force")?,
-        write: write_of(body, parameters)?,
+        write: write_of(body, parameters, form == Form::Apply)?,
     })
 }
 
