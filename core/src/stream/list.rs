@@ -46,6 +46,10 @@ impl ItemDecoder {
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
         if self.splitter.is_complete() {
+            // Unreadable metadata may hide a continue token: the list must not look like the last page.
+            self.metadata().map_err(|error| {
+                Error::peer("the list's metadata does not decode").with_source(error)
+            })?;
             self.done = true;
             return Ok(());
         }
@@ -122,8 +126,10 @@ impl<K: Object> Decode for Collect<K> {
     }
 
     fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.items.splitter.push(&chunk)?;
-        self.collect()
+        // A bad item comes before a fault that the same chunk brings after it.
+        let pushed = self.items.splitter.push(&chunk);
+        self.collect()?;
+        pushed
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
