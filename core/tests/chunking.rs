@@ -1,5 +1,7 @@
 //! How a body is cut into chunks never changes what comes out: for every decoder, on good and bad input.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use kubewire::{
 
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
 
-/// SplitMix64: a seed gives the same test again.
+/// `SplitMix64`: a seed gives the same test again.
 struct Random(u64);
 
 impl Random {
@@ -87,7 +89,9 @@ impl Decoder {
                     WatchEvent::Added(object) => format!("added {}", json(&object)),
                     WatchEvent::Modified(object) => format!("modified {}", json(&object)),
                     WatchEvent::Deleted(object) => format!("deleted {}", json(&object)),
-                    other => format!("{other:?}"),
+                    WatchEvent::Bookmark(bookmark) => format!("{bookmark:?}"),
+                    WatchEvent::Unknown(name) => format!("unknown {name}"),
+                    _ => "?".to_owned(),
                 },
             ),
             Self::Logs => run(
@@ -263,7 +267,7 @@ fn same_for_all_cuts(decoder: Decoder, body: &[u8], end: End, limits: &Limits) -
             }
         }
     }
-    let mut random = Random(0xC0FFEE);
+    let mut random = Random(0x00C0_FFEE);
     for round in 0..64 {
         let pieces = random.cut(body);
         check(&pieces, &format!("random cut {round}"));
@@ -579,17 +583,6 @@ fn lines_and_items_of_the_bare_splitters_do_not_depend_on_cuts() {
 
 #[test]
 fn what_is_held_is_one_line_or_item_and_one_chunk() {
-    let mut events = String::new();
-    let mut list = String::from(r#"{"kind":"ConfigMapList","items":["#);
-    for at in 0..2000 {
-        let data = "d".repeat(at % 190);
-        let object = format!(r#"{{"metadata":{{"name":"map-{at}"}},"data":{{"k":"{data}"}}}}"#);
-        let _ = writeln!(events, r#"{{"type":"ADDED","object":{object}}}"#);
-        let comma = if at == 0 { "" } else { "," };
-        let _ = write!(list, "{comma}{object}");
-    }
-    list.push_str(r#"],"metadata":{"resourceVersion":"5"}}"#);
-
     fn check<D: Decode>(call: Call<D>, body: &str, most: usize) -> usize {
         let mut items = 0;
         let (_, mut exchange) = call.begin(&Limits::default());
@@ -609,6 +602,17 @@ fn what_is_held_is_one_line_or_item_and_one_chunk() {
         }
         items
     }
+    let mut events = String::new();
+    let mut list = String::from(r#"{"kind":"ConfigMapList","items":["#);
+    for at in 0..2000 {
+        let data = "d".repeat(at % 190);
+        let object = format!(r#"{{"metadata":{{"name":"map-{at}"}},"data":{{"k":"{data}"}}}}"#);
+        let _ = writeln!(events, r#"{{"type":"ADDED","object":{object}}}"#);
+        let comma = if at == 0 { "" } else { "," };
+        let _ = write!(list, "{comma}{object}");
+    }
+    list.push_str(r#"],"metadata":{"resourceVersion":"5"}}"#);
+
     let raw = || Request::new(Bytes::new());
     let longest = 190 + 80;
     let watch = Call::new(Verb::Watch, raw(), Watch::<Dynamic>::new(MAPS));
@@ -673,6 +677,16 @@ fn pages_follow_one_another() {
         assert_eq!(call.verb(), Verb::List);
     }
     assert_eq!(names, ["0", "1", "2"]);
+}
+
+/// A silent end would look like the last page.
+#[test]
+fn a_token_that_cannot_be_used_is_no_end_of_a_list() {
+    let token = "+".repeat(30_000);
+    let body = format!(r#"{{"metadata":{{"continue":"{token}"}},"items":[{{}}]}}"#);
+    let trace = Decoder::Items.run(&[body.as_bytes()], End::Clean, &Limits::default());
+    assert_eq!(trace.items.len(), 1);
+    assert!(trace.fault.unwrap().starts_with("Peer"));
 }
 
 #[test]
