@@ -1,4 +1,5 @@
 //! The embedded API server and the conformance suite of kubewire.
 
+pub mod replay;
 pub mod server;
 pub mod tour;
