@@ -1,5 +1,6 @@
 //! The embedded API server and the conformance suite of kubewire.
 
+pub mod harness;
 pub mod replay;
 pub mod server;
 pub mod tour;
