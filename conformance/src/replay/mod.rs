@@ -191,6 +191,15 @@ fn as_it_is(object: &Value) -> Option<Value> {
     fits.then(|| settled(object.clone()))
 }
 
+/// The metadata view: a server that ignores the wish sends whole objects.
+fn as_metadata(object: &Value) -> Option<Value> {
+    let mut object = as_it_is(object)?;
+    if let Value::Object(fields) = &mut object {
+        fields.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata"));
+    }
+    Some(object)
+}
+
 /// A Scale by the type of `k8s-openapi`, ours or theirs: zero replicas may be written or left out.
 fn as_scale(object: &Value) -> Option<Value> {
     let mut scale: k8s::autoscaling::v1::Scale = serde_json::from_value(object.clone()).ok()?;
@@ -440,7 +449,7 @@ impl<'a> Run<'a> {
                     "PartialObjectMetadata".to_owned(),
                     "meta.k8s.io/v1".to_owned(),
                 );
-                self.objects(intent, &api.metadata(), &as_it_is, &types, false);
+                self.objects(intent, &api.metadata(), &as_metadata, &types, false);
             }
             Part::Object => {
                 self.objects(intent, &api, &as_it_is, &types, false);
