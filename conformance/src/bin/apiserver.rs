@@ -40,11 +40,15 @@ fn run() -> Result<(), String> {
             _ => return Err(USAGE.into()),
         }
     }
-    let server = Server::builder().tls(tls).start().map_err(|e| format!("cannot start: {e}"))?;
+    let server = Server::builder()
+        .tls(tls)
+        .start()
+        .map_err(|e| format!("cannot start: {e}"))?;
     println!("url: {}", server.url());
     println!("token: {}", server.token());
     if let Some(path) = kubeconfig {
-        std::fs::write(&path, server.kubeconfig()).map_err(|e| format!("cannot write {path}: {e}"))?;
+        std::fs::write(&path, server.kubeconfig())
+            .map_err(|e| format!("cannot write {path}: {e}"))?;
         println!("kubeconfig: {path}");
     }
     if let Some(seconds) = seconds {

@@ -24,7 +24,10 @@ pub(crate) struct User {
 
 impl User {
     fn new(name: &str, groups: &[&str]) -> Self {
-        Self { name: name.to_owned(), groups: groups.iter().map(|&g| g.to_owned()).collect() }
+        Self {
+            name: name.to_owned(),
+            groups: groups.iter().map(|&g| g.to_owned()).collect(),
+        }
     }
 
     pub(crate) fn admin() -> Self {
@@ -41,7 +44,10 @@ pub(crate) struct Auth {
 
 impl Auth {
     pub(crate) fn new() -> Self {
-        Self { admin: random::hex(16), issued: Mutex::default() }
+        Self {
+            admin: random::hex(16),
+            issued: Mutex::default(),
+        }
     }
 
     pub(crate) fn admin_token(&self) -> &str {
@@ -73,7 +79,9 @@ impl Auth {
         let user = if certificate {
             User::admin()
         } else {
-            let token = bearer(headers).or_else(|| protocol_token(headers)).ok_or_else(Failure::unauthorized)?;
+            let token = bearer(headers)
+                .or_else(|| protocol_token(headers))
+                .ok_or_else(Failure::unauthorized)?;
             self.token_user(&token).ok_or_else(Failure::unauthorized)?
         };
         impersonated(headers).map(|impersonated| impersonated.unwrap_or(user))
@@ -83,13 +91,20 @@ impl Auth {
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim().to_owned())
 }
 
 fn protocol_token(headers: &HeaderMap) -> Option<String> {
-    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
+    let offers = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
     let offers: Vec<&str> = offers.flat_map(|v| v.split(',')).map(str::trim).collect();
-    let token = offers.iter().find_map(|offer| offer.strip_prefix(TOKEN_PROTOCOL))?;
+    let token = offers
+        .iter()
+        .find_map(|offer| offer.strip_prefix(TOKEN_PROTOCOL))?;
     // The token alone is no offer.
     let alone = offers.iter().all(|offer| offer.starts_with(TOKEN_PROTOCOL));
     let bytes = URL_SAFE_NO_PAD.decode(token).ok().filter(|_| !alone)?;
@@ -97,17 +112,31 @@ fn protocol_token(headers: &HeaderMap) -> Option<String> {
 }
 
 fn impersonated(headers: &HeaderMap) -> Result<Option<User>> {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
-    let groups: Vec<String> =
-        headers.get_all("impersonate-group").iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect();
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .filter(|v| !v.is_empty())
+    };
+    let groups: Vec<String> = headers
+        .get_all("impersonate-group")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .map(str::to_owned)
+        .collect();
     match text("impersonate-user") {
         Some(name) => {
-            let mut user = User { name: name.to_owned(), groups };
+            let mut user = User {
+                name: name.to_owned(),
+                groups,
+            };
             user.groups.push("system:authenticated".into());
             Ok(Some(user))
         }
         None if groups.is_empty() => Ok(None),
-        None => Err(Failure::bad_request(format!("requested {groups:?} without impersonating a user name"))),
+        None => Err(Failure::bad_request(format!(
+            "requested {groups:?} without impersonating a user name"
+        ))),
     }
 }
 
@@ -121,17 +150,45 @@ mod tests {
         let ask = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            auth.authenticate(false, &headers).map(|u| u.name).map_err(|f| f.code())
+            auth.authenticate(false, &headers)
+                .map(|u| u.name)
+                .map_err(|f| f.code())
         };
-        assert_eq!(ask("authorization", &format!("bearer {}", auth.admin_token())), Ok("admin".into()));
+        assert_eq!(
+            ask("authorization", &format!("bearer {}", auth.admin_token())),
+            Ok("admin".into())
+        );
         assert_eq!(ask("authorization", "Bearer nope"), Err(401));
-        assert_eq!(auth.authenticate(false, &HeaderMap::new()).unwrap_err().code(), 401);
-        assert_eq!(auth.authenticate(true, &HeaderMap::new()).unwrap().name, "admin");
+        assert_eq!(
+            auth.authenticate(false, &HeaderMap::new())
+                .unwrap_err()
+                .code(),
+            401
+        );
+        assert_eq!(
+            auth.authenticate(true, &HeaderMap::new()).unwrap().name,
+            "admin"
+        );
         let encoded = URL_SAFE_NO_PAD.encode(auth.admin_token());
-        assert_eq!(ask("sec-websocket-protocol", &format!("{TOKEN_PROTOCOL}{encoded}, v5.channel.k8s.io")), Ok("admin".into()));
-        assert_eq!(ask("sec-websocket-protocol", &format!("{TOKEN_PROTOCOL}{encoded}")), Err(401));
+        assert_eq!(
+            ask(
+                "sec-websocket-protocol",
+                &format!("{TOKEN_PROTOCOL}{encoded}, v5.channel.k8s.io")
+            ),
+            Ok("admin".into())
+        );
+        assert_eq!(
+            ask(
+                "sec-websocket-protocol",
+                &format!("{TOKEN_PROTOCOL}{encoded}")
+            ),
+            Err(401)
+        );
         let token = auth.issue("system:serviceaccount:a:b", Timestamp::now().seconds + 60);
-        assert_eq!(ask("authorization", &format!("Bearer {token}")), Ok("system:serviceaccount:a:b".into()));
+        assert_eq!(
+            ask("authorization", &format!("Bearer {token}")),
+            Ok("system:serviceaccount:a:b".into())
+        );
         let expired = auth.issue("x", Timestamp::now().seconds - 1);
         assert_eq!(ask("authorization", &format!("Bearer {expired}")), Err(401));
     }

@@ -38,26 +38,42 @@ struct Cut {
 
 impl Body {
     pub(crate) fn empty() -> Self {
-        Self { content: Content::Sized(None), cut: None }
+        Self {
+            content: Content::Sized(None),
+            cut: None,
+        }
     }
 
     pub(crate) fn sized(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Sized(Some(bytes.into())), cut: None }
+        Self {
+            content: Content::Sized(Some(bytes.into())),
+            cut: None,
+        }
     }
 
     /// Go buffers 2 KiB before it gives up on a `Content-Length`.
     pub(crate) fn buffered(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let content = if bytes.len() > 2048 { Content::Chunk(Some(bytes)) } else { Content::Sized(Some(bytes)) };
+        let content = if bytes.len() > 2048 {
+            Content::Chunk(Some(bytes))
+        } else {
+            Content::Sized(Some(bytes))
+        };
         Self { content, cut: None }
     }
 
     pub(crate) fn stream(receiver: mpsc::Receiver<Bytes>) -> Self {
-        Self { content: Content::Stream(receiver), cut: None }
+        Self {
+            content: Content::Stream(receiver),
+            cut: None,
+        }
     }
 
     pub(crate) fn cut_after(mut self, bytes: usize) -> Self {
-        self.cut = Some(Cut { left: bytes, pause: None });
+        self.cut = Some(Cut {
+            left: bytes,
+            pause: None,
+        });
         self
     }
 
@@ -73,18 +89,27 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(cut) = &mut self.cut
             && cut.left == 0
         {
-            let pause = cut.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(20))));
+            let pause = cut
+                .pause
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(20))));
             return match pause.as_mut().poll(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
                 Poll::Pending => Poll::Pending,
             };
         }
-        let Poll::Ready(next) = self.poll_content(context) else { return Poll::Pending };
-        let Some(mut bytes) = next else { return Poll::Ready(None) };
+        let Poll::Ready(next) = self.poll_content(context) else {
+            return Poll::Pending;
+        };
+        let Some(mut bytes) = next else {
+            return Poll::Ready(None);
+        };
         if let Some(cut) = &mut self.cut {
             bytes.truncate(cut.left);
             cut.left -= bytes.len();
@@ -98,7 +123,9 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Sized(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Content::Sized(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Content::Chunk(_) | Content::Stream(_) => SizeHint::default(),
         }
     }

@@ -43,7 +43,11 @@ impl Target {
 
     /// The prefix of the keys of a collection.
     pub(crate) fn prefix(&self) -> String {
-        if self.namespace.is_empty() { String::new() } else { format!("{}/", self.namespace) }
+        if self.namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{}/", self.namespace)
+        }
     }
 }
 
@@ -67,31 +71,60 @@ impl Call {
         let mut causes = Vec::new();
         let force = self.query.flag("force");
         if kind == "PatchOptions" && !apply && force.is_some() {
-            causes.push(Cause::forbidden("force", "may not be specified for non-apply patch"));
+            causes.push(Cause::forbidden(
+                "force",
+                "may not be specified for non-apply patch",
+            ));
         }
         let manager = self.query.text("fieldManager");
         if apply && manager.is_empty() {
-            causes.push(Cause::required("fieldManager", "is required for apply patch"));
+            causes.push(Cause::required(
+                "fieldManager",
+                "is required for apply patch",
+            ));
         }
         if manager.len() > 128 {
-            causes.push(Cause::new("FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"));
+            causes.push(Cause::new(
+                "FieldValueTooLong",
+                "Too long: may not be more than 128 bytes",
+                "fieldManager",
+            ));
         }
         if let Some(bad) = manager.chars().find(|c| c.is_control()) {
             let detail = format!("should only contain printable characters (found {bad:?})");
-            causes.push(Cause::invalid("fieldManager", &format!("{manager:?}"), &detail));
+            causes.push(Cause::invalid(
+                "fieldManager",
+                &format!("{manager:?}"),
+                &detail,
+            ));
         }
         let dry_run = self.dry_run(&mut causes);
         let validation = self.query.text("fieldValidation");
         if !matches!(validation, "" | "Ignore" | "Strict" | "Warn") {
             let supported = "\"\", \"Ignore\", \"Strict\", \"Warn\"";
-            causes.push(Cause::not_supported("fieldValidation", &format!("{validation:?}"), supported));
+            causes.push(Cause::not_supported(
+                "fieldValidation",
+                &format!("{validation:?}"),
+                supported,
+            ));
         }
         if !causes.is_empty() {
-            return Err(Failure::invalid(&Qualified { group: "meta.k8s.io", name: kind }, "", &causes));
+            return Err(Failure::invalid(
+                &Qualified {
+                    group: "meta.k8s.io",
+                    name: kind,
+                },
+                "",
+                &causes,
+            ));
         }
         Ok(WriteOptions {
             dry_run,
-            manager: if manager.is_empty() { self.default_manager() } else { manager.to_owned() },
+            manager: if manager.is_empty() {
+                self.default_manager()
+            } else {
+                manager.to_owned()
+            },
             strict: validation == "Strict",
             warn: validation != "Ignore",
             force: force.unwrap_or(false),
@@ -101,7 +134,11 @@ impl Call {
     pub(crate) fn dry_run(&self, causes: &mut Vec<Cause>) -> bool {
         let values: Vec<&str> = self.query.all("dryRun").filter(|v| !v.is_empty()).collect();
         if values.iter().any(|v| *v != "All") {
-            causes.push(Cause::not_supported("dryRun", &format!("{values:?}"), "\"All\""));
+            causes.push(Cause::not_supported(
+                "dryRun",
+                &format!("{values:?}"),
+                "\"All\"",
+            ));
         }
         !values.is_empty()
     }
@@ -109,7 +146,15 @@ impl Call {
     fn default_manager(&self) -> String {
         let agent = self.header("user-agent").unwrap_or_default();
         let prefix = agent.split('/').next().unwrap_or_default();
-        let printable: String = prefix.chars().filter(|c| !c.is_control()).take(128).collect();
-        if printable.is_empty() { "unknown".into() } else { printable }
+        let printable: String = prefix
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(128)
+            .collect();
+        if printable.is_empty() {
+            "unknown".into()
+        } else {
+            printable
+        }
     }
 }

@@ -22,19 +22,29 @@ pub(crate) fn bootstrap(app: &App) {
         if let Some(kind) = app.kinds.by_storage(resource) {
             let writer = Writer::new(&kind, "kube-apiserver", "Update", "", false);
             // The names are valid and new.
-            let _ = app.store.transact(|tx| update::create(tx, &kind, namespace, object, &writer));
+            let _ = app
+                .store
+                .transact(|tx| update::create(tx, &kind, namespace, object, &writer));
         }
     };
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
         create("namespaces", "", json!({"metadata": {"name": name}}));
-        create("serviceaccounts", name, json!({"metadata": {"name": "default"}}));
+        create(
+            "serviceaccounts",
+            name,
+            json!({"metadata": {"name": "default"}}),
+        );
     }
     let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]);
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let service = json!({"metadata": {"name": "kubernetes", "labels": labels}, "spec": {"clusterIP": "10.96.0.1", "ports": ports}});
     create("services", "default", service);
     let labels = json!({"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
-    create("nodes", "", json!({"metadata": {"name": NODE, "labels": labels}, "spec": {"podCIDR": "10.244.0.0/24"}}));
+    create(
+        "nodes",
+        "",
+        json!({"metadata": {"name": NODE, "labels": labels}, "spec": {"podCIDR": "10.244.0.0/24"}}),
+    );
     let now = Timestamp::now().rfc3339();
     let status = json!({
         "capacity": {"cpu": "2", "memory": "4Gi", "pods": "110"}, "allocatable": {"cpu": "2", "memory": "4Gi", "pods": "110"},
@@ -46,7 +56,8 @@ pub(crate) fn bootstrap(app: &App) {
             "containerRuntimeVersion": "containerd://2.3.4", "kubeletVersion": "v1.36.2", "kubeProxyVersion": "",
             "operatingSystem": "linux", "architecture": "amd64"},
     });
-    app.store.transact(|tx| update::modify(tx, "nodes", NODE, |node| node["status"] = status));
+    app.store
+        .transact(|tx| update::modify(tx, "nodes", NODE, |node| node["status"] = status));
 }
 
 /// Follows all changes for as long as it is polled.
@@ -131,13 +142,23 @@ fn object_key(object: &Value) -> String {
 }
 
 fn default_account(app: &App, namespace: &Value) {
-    let Some(name) = namespace["metadata"]["name"].as_str() else { return };
-    let Some(kind) = app.kinds.by_storage("serviceaccounts") else { return };
-    if app.store.get("serviceaccounts", &key(name, "default")).is_none() {
+    let Some(name) = namespace["metadata"]["name"].as_str() else {
+        return;
+    };
+    let Some(kind) = app.kinds.by_storage("serviceaccounts") else {
+        return;
+    };
+    if app
+        .store
+        .get("serviceaccounts", &key(name, "default"))
+        .is_none()
+    {
         let writer = Writer::new(&kind, "kube-controller-manager", "Update", "", false);
         let account = json!({"metadata": {"name": "default"}});
         // The namespace may have ended in between.
-        let _ = app.store.transact(|tx| update::create(tx, &kind, name, account, &writer));
+        let _ = app
+            .store
+            .transact(|tx| update::create(tx, &kind, name, account, &writer));
     }
 }
 
@@ -146,7 +167,9 @@ fn end_namespace(app: &App, namespace: &Value) {
     if !namespace["metadata"]["deletionTimestamp"].is_string() {
         return;
     }
-    let Some(name) = namespace["metadata"]["name"].as_str() else { return };
+    let Some(name) = namespace["metadata"]["name"].as_str() else {
+        return;
+    };
     let prefix = format!("{name}/");
     let mut left = false;
     for kind in app.kinds.all().iter().filter(|k| k.namespaced) {
@@ -155,7 +178,9 @@ fn end_namespace(app: &App, namespace: &Value) {
             if !object["metadata"]["deletionTimestamp"].is_string() {
                 let options = DeleteOptions::default();
                 // Somebody else may have deleted it.
-                let _ = app.store.transact(|tx| delete::delete_in(tx, kind, &key, &options));
+                let _ = app
+                    .store
+                    .transact(|tx| delete::delete_in(tx, kind, &key, &options));
             }
             left |= app.store.get(&storage, &key).is_some();
         }
@@ -171,14 +196,20 @@ fn end_namespace(app: &App, namespace: &Value) {
 }
 
 fn owns(object: &Value, uid: &str) -> bool {
-    object["metadata"]["ownerReferences"].as_array().is_some_and(|owners| owners.iter().any(|o| o["uid"] == uid))
+    object["metadata"]["ownerReferences"]
+        .as_array()
+        .is_some_and(|owners| owners.iter().any(|o| o["uid"] == uid))
 }
 
 fn dependents(app: &App, uid: &str) -> Vec<(Arc<Kind>, String, Value)> {
     let mut found = Vec::new();
     for kind in app.kinds.all() {
         for (key, object) in app.store.list(&kind.storage(), "").1 {
-            if owns(&object, uid) && !found.iter().any(|(k, at, _): &(Arc<Kind>, String, Value)| k.storage() == kind.storage() && *at == *key) {
+            if owns(&object, uid)
+                && !found.iter().any(|(k, at, _): &(Arc<Kind>, String, Value)| {
+                    k.storage() == kind.storage() && *at == *key
+                })
+            {
                 found.push((Arc::clone(&kind), key.to_string(), Value::clone(&object)));
             }
         }
@@ -189,11 +220,16 @@ fn dependents(app: &App, uid: &str) -> Vec<(Arc<Kind>, String, Value)> {
 /// Deletes objects whose owner is gone.
 fn collect_dependents(app: &App, uid: &str) {
     for (kind, key, object) in dependents(app, uid) {
-        let owners = object["metadata"]["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let owners = object["metadata"]["ownerReferences"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if owners.iter().all(|o| o["uid"] == uid) {
             let options = DeleteOptions::default();
             // Somebody else may have deleted it.
-            let _ = app.store.transact(|tx| delete::delete_in(tx, &kind, &key, &options));
+            let _ = app
+                .store
+                .transact(|tx| delete::delete_in(tx, &kind, &key, &options));
         }
     }
 }
@@ -201,15 +237,23 @@ fn collect_dependents(app: &App, uid: &str) {
 /// Handles the finalizers by which deletion is propagated.
 fn finish_propagation(app: &App, kind: &Kind, object: &Value) {
     let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-    let finalizers = object["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let finalizers = object["metadata"]["finalizers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let has = |name: &str| finalizers.iter().any(|f| f == name);
     let finalizer = if has("foregroundDeletion") {
         let waiting = dependents(app, uid);
         if !waiting.is_empty() {
             for (kind, key, object) in waiting {
                 if !object["metadata"]["deletionTimestamp"].is_string() {
-                    let options = DeleteOptions { policy: Some("Foreground".into()), ..DeleteOptions::default() };
-                    let _ = app.store.transact(|tx| delete::delete_in(tx, &kind, &key, &options));
+                    let options = DeleteOptions {
+                        policy: Some("Foreground".into()),
+                        ..DeleteOptions::default()
+                    };
+                    let _ = app
+                        .store
+                        .transact(|tx| delete::delete_in(tx, &kind, &key, &options));
                 }
             }
             if !dependents(app, uid).is_empty() {
@@ -297,21 +341,38 @@ fn report(app: &App, resource: &str, object: &Value) {
     let mut status = json!({"observedGeneration": generation});
     match resource {
         "deployments" => {
-            let condition = |r#type: &str, reason: &str, message: &str| {
-                json!({"type": r#type, "status": "True", "lastUpdateTime": now, "lastTransitionTime": now, "reason": reason, "message": message})
-            };
+            let condition = |r#type: &str, reason: &str, message: &str| json!({"type": r#type, "status": "True", "lastUpdateTime": now, "lastTransitionTime": now, "reason": reason, "message": message});
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             status["conditions"] = json!([
-                condition("Available", "MinimumReplicasAvailable", "Deployment has minimum availability."),
-                condition("Progressing", "NewReplicaSetAvailable", &format!("ReplicaSet \"{name}\" has successfully progressed.")),
+                condition(
+                    "Available",
+                    "MinimumReplicasAvailable",
+                    "Deployment has minimum availability."
+                ),
+                condition(
+                    "Progressing",
+                    "NewReplicaSetAvailable",
+                    &format!("ReplicaSet \"{name}\" has successfully progressed.")
+                ),
             ]);
-            for field in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"].iter().filter(|_| replicas > 0) {
+            for field in [
+                "replicas",
+                "updatedReplicas",
+                "readyReplicas",
+                "availableReplicas",
+            ]
+            .iter()
+            .filter(|_| replicas > 0)
+            {
                 status[*field] = replicas.into();
             }
         }
         "replicasets" => {
             status["replicas"] = replicas.into();
-            for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"].iter().filter(|_| replicas > 0) {
+            for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"]
+                .iter()
+                .filter(|_| replicas > 0)
+            {
                 status[*field] = replicas.into();
             }
         }
@@ -319,17 +380,30 @@ fn report(app: &App, resource: &str, object: &Value) {
             for field in ["replicas", "availableReplicas"] {
                 status[field] = replicas.into();
             }
-            for field in ["readyReplicas", "currentReplicas", "updatedReplicas"].iter().filter(|_| replicas > 0) {
+            for field in ["readyReplicas", "currentReplicas", "updatedReplicas"]
+                .iter()
+                .filter(|_| replicas > 0)
+            {
                 status[*field] = replicas.into();
             }
         }
         "daemonsets" => {
-            for field in ["currentNumberScheduled", "desiredNumberScheduled", "numberReady", "numberAvailable", "updatedNumberScheduled"] {
+            for field in [
+                "currentNumberScheduled",
+                "desiredNumberScheduled",
+                "numberReady",
+                "numberAvailable",
+                "updatedNumberScheduled",
+            ] {
                 status[field] = 1.into();
             }
             status["numberMisscheduled"] = 0.into();
         }
         _ => return,
     }
-    app.store.transact(|tx| update::modify(tx, &storage, &object_key(object), |object| object["status"] = status));
+    app.store.transact(|tx| {
+        update::modify(tx, &storage, &object_key(object), |object| {
+            object["status"] = status
+        })
+    });
 }

@@ -32,9 +32,22 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
     if let Some(custom) = &kind.custom {
         schema::default(&custom.schema, object);
     }
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-        drop_empty(metadata, &["labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName", "selfLink"]);
+        drop_empty(
+            metadata,
+            &[
+                "labels",
+                "annotations",
+                "finalizers",
+                "ownerReferences",
+                "managedFields",
+                "generateName",
+                "selfLink",
+            ],
+        );
         metadata.retain(|_, value| !value.is_null());
     }
     if kind.custom.is_some() {
@@ -57,7 +70,11 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
             let spec = spec(map);
             set(spec, "replicas", json!(1));
             set(spec, "podManagementPolicy", json!("OrderedReady"));
-            set(spec, "updateStrategy", json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}));
+            set(
+                spec,
+                "updateStrategy",
+                json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
+            );
             set(spec, "revisionHistoryLimit", json!(10));
             template(spec);
             let status = status(map);
@@ -66,11 +83,20 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
         }
         ("apps", "daemonsets") => {
             let spec = spec(map);
-            set(spec, "updateStrategy", json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}));
+            set(
+                spec,
+                "updateStrategy",
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}),
+            );
             set(spec, "revisionHistoryLimit", json!(10));
             template(spec);
             let status = status(map);
-            for key in ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"] {
+            for key in [
+                "currentNumberScheduled",
+                "numberMisscheduled",
+                "desiredNumberScheduled",
+                "numberReady",
+            ] {
                 set(status, key, json!(0));
             }
         }
@@ -104,7 +130,8 @@ fn secret(map: &mut Map<String, Value>) {
     if let Some(Value::Object(strings)) = map.remove("stringData") {
         let data = object(map, "data");
         for (key, value) in strings {
-            let text = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+            let text = base64::engine::general_purpose::STANDARD
+                .encode(value.as_str().unwrap_or_default());
             data.insert(key, text.into());
         }
     }
@@ -124,32 +151,70 @@ fn namespace(map: &mut Map<String, Value>) {
 }
 
 fn container(value: &mut Value) {
-    let Some(container) = value.as_object_mut() else { return };
+    let Some(container) = value.as_object_mut() else {
+        return;
+    };
     set(container, "resources", json!({}));
-    set(container, "terminationMessagePath", json!("/dev/termination-log"));
+    set(
+        container,
+        "terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
     set(container, "terminationMessagePolicy", json!("File"));
-    let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+    let image = container
+        .get("image")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
     let latest = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
-    set(container, "imagePullPolicy", json!(if latest { "Always" } else { "IfNotPresent" }));
-    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    set(
+        container,
+        "imagePullPolicy",
+        json!(if latest { "Always" } else { "IfNotPresent" }),
+    );
+    for port in container
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(port) = port.as_object_mut() {
             set(port, "protocol", json!("TCP"));
         }
     }
-    drop_empty(container, &["command", "args", "env", "envFrom", "ports", "volumeMounts", "workingDir"]);
+    drop_empty(
+        container,
+        &[
+            "command",
+            "args",
+            "env",
+            "envFrom",
+            "ports",
+            "volumeMounts",
+            "workingDir",
+        ],
+    );
 }
 
 fn pod_spec(spec: &mut Map<String, Value>) {
     for field in ["containers", "initContainers", "ephemeralContainers"] {
-        spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().for_each(container);
+        spec.get_mut(field)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .for_each(container);
     }
     set(spec, "restartPolicy", json!("Always"));
     set(spec, "terminationGracePeriodSeconds", json!(30));
     set(spec, "dnsPolicy", json!("ClusterFirst"));
     set(spec, "securityContext", json!({}));
     set(spec, "schedulerName", json!("default-scheduler"));
-    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
+    for volume in spec
+        .get_mut("volumes")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(volume) = volume.as_object_mut() {
             if volume.len() <= 1 {
                 volume.insert("emptyDir".into(), json!({}));
@@ -161,16 +226,33 @@ fn pod_spec(spec: &mut Map<String, Value>) {
             }
         }
     }
-    drop_empty(spec, &["initContainers", "ephemeralContainers", "volumes", "nodeSelector", "imagePullSecrets"]);
+    drop_empty(
+        spec,
+        &[
+            "initContainers",
+            "ephemeralContainers",
+            "volumes",
+            "nodeSelector",
+            "imagePullSecrets",
+        ],
+    );
 }
 
 fn pod(map: &mut Map<String, Value>) {
     let spec = spec(map);
     pod_spec(spec);
     set(spec, "enableServiceLinks", json!(true));
-    let containers = spec.get("containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let bounded = |c: &Value| c["resources"]["limits"].is_object() && c["resources"]["limits"] == c["resources"]["requests"];
-    let none = |c: &Value| c["resources"]["limits"].is_null() && c["resources"]["requests"].is_null();
+    let containers = spec
+        .get("containers")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let bounded = |c: &Value| {
+        c["resources"]["limits"].is_object()
+            && c["resources"]["limits"] == c["resources"]["requests"]
+    };
+    let none =
+        |c: &Value| c["resources"]["limits"].is_null() && c["resources"]["requests"].is_null();
     let class = if containers.iter().all(none) {
         "BestEffort"
     } else if containers.iter().all(bounded) {
@@ -185,13 +267,18 @@ fn pod(map: &mut Map<String, Value>) {
 
 /// What admission adds on creation: fields that belong to no manager.
 pub(crate) fn admit(kind: &Kind, object: &mut Value) {
-    let Some(map) = object.as_object_mut().filter(|_| kind.is("", "pods")) else { return };
+    let Some(map) = object.as_object_mut().filter(|_| kind.is("", "pods")) else {
+        return;
+    };
     let spec = spec(map);
     set(spec, "serviceAccountName", json!("default"));
     let account = spec.get("serviceAccountName").cloned().unwrap_or_default();
     set(spec, "serviceAccount", account);
     let toleration = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-    let tolerations = json!([toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")]);
+    let tolerations = json!([
+        toleration("node.kubernetes.io/not-ready"),
+        toleration("node.kubernetes.io/unreachable")
+    ]);
     set(spec, "tolerations", tolerations);
     set(spec, "priority", json!(0));
     set(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
@@ -201,11 +288,20 @@ pub(crate) fn admit(kind: &Kind, object: &mut Value) {
 pub(crate) fn keep(kind: &Kind, old: &Value, object: &mut Value) {
     let fields: &[&str] = match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "services") => &["clusterIP", "clusterIPs"],
-        ("", "pods") => &["nodeName", "serviceAccountName", "serviceAccount", "tolerations", "priority", "preemptionPolicy"],
+        ("", "pods") => &[
+            "nodeName",
+            "serviceAccountName",
+            "serviceAccount",
+            "tolerations",
+            "priority",
+            "preemptionPolicy",
+        ],
         ("", "namespaces") => &["finalizers"],
         _ => &[],
     };
-    let Some(map) = object.as_object_mut().filter(|_| !fields.is_empty()) else { return };
+    let Some(map) = object.as_object_mut().filter(|_| !fields.is_empty()) else {
+        return;
+    };
     let spec = spec(map);
     for field in fields {
         if let Some(value) = old["spec"].get(*field) {
@@ -242,7 +338,15 @@ fn service(map: &mut Map<String, Value>) {
     let spec = spec(map);
     let headless = spec.get("clusterIP") == Some(&json!("None"));
     if !headless {
-        set(spec, "clusterIP", json!(format!("10.96.{}.{}", random::number(255), 1 + random::number(254))));
+        set(
+            spec,
+            "clusterIP",
+            json!(format!(
+                "10.96.{}.{}",
+                random::number(255),
+                1 + random::number(254)
+            )),
+        );
     }
     let address = spec.get("clusterIP").cloned().unwrap_or_default();
     set(spec, "clusterIPs", json!([address]));
@@ -251,7 +355,12 @@ fn service(map: &mut Map<String, Value>) {
     set(spec, "ipFamilies", json!(["IPv4"]));
     set(spec, "ipFamilyPolicy", json!("SingleStack"));
     set(spec, "internalTrafficPolicy", json!("Cluster"));
-    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in spec
+        .get_mut("ports")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(port) = port.as_object_mut() {
             set(port, "protocol", json!("TCP"));
             let number = port.get("port").cloned().unwrap_or_default();
@@ -274,7 +383,11 @@ fn job(map: &mut Map<String, Value>) {
 
 fn definition(map: &mut Map<String, Value>) {
     let names = object(spec(map), "names");
-    let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = names
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     set(names, "singular", json!(kind.to_lowercase()));
     set(names, "listKind", json!(format!("{kind}List")));
     set(spec(map), "conversion", json!({"strategy": "None"}));

@@ -52,25 +52,49 @@ impl DeleteOptions {
             }
         } else {
             let value = Self::decode(call)?;
-            for entry in value["dryRun"].as_array().into_iter().flatten().filter(|v| **v != "All") {
-                causes.push(Cause::not_supported("dryRun", &format!("[{entry}]"), "\"All\""));
+            for entry in value["dryRun"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|v| **v != "All")
+            {
+                causes.push(Cause::not_supported(
+                    "dryRun",
+                    &format!("[{entry}]"),
+                    "\"All\"",
+                ));
             }
             Self::from_value(&value)
         };
         if let Some(policy) = &options.policy {
             if options.orphan_dependents.is_some() {
                 let detail = "orphanDependents and deletionPropagation cannot be both set";
-                causes.push(Cause::invalid("propagationPolicy", &format!("{policy:?}"), detail));
+                causes.push(Cause::invalid(
+                    "propagationPolicy",
+                    &format!("{policy:?}"),
+                    detail,
+                ));
             }
             if !matches!(policy.as_str(), "Foreground" | "Background" | "Orphan") {
                 let supported = "\"Foreground\", \"Background\", \"Orphan\", \"nil\"";
-                causes.push(Cause::not_supported("propagationPolicy", &format!("{policy:?}"), supported));
+                causes.push(Cause::not_supported(
+                    "propagationPolicy",
+                    &format!("{policy:?}"),
+                    supported,
+                ));
             }
         }
         if causes.is_empty() {
             return Ok(options);
         }
-        Err(Failure::invalid(&Qualified { group: "meta.k8s.io", name: "DeleteOptions" }, "", &causes))
+        Err(Failure::invalid(
+            &Qualified {
+                group: "meta.k8s.io",
+                name: "DeleteOptions",
+            },
+            "",
+            &causes,
+        ))
     }
 
     fn decode(call: &Call) -> Result<Value> {
@@ -84,8 +108,11 @@ impl DeleteOptions {
                 return Err(Failure::new(415, "UnsupportedMediaType", message));
             }
         };
-        let value = parsed
-            .map_err(|why| Failure::bad_request(format!("couldn't get version/kind; json parse error: {why}")))?;
+        let value = parsed.map_err(|why| {
+            Failure::bad_request(format!(
+                "couldn't get version/kind; json parse error: {why}"
+            ))
+        })?;
         let kind = value["kind"].as_str().unwrap_or("DeleteOptions");
         if kind != "DeleteOptions" {
             let version = value["apiVersion"].as_str().unwrap_or_default();
@@ -110,10 +137,17 @@ pub(crate) fn delete(call: &Call, target: &Target) -> Result<Reply> {
     let kind = &target.kind;
     negotiate::accept(&call.headers, &call.query, false)?;
     let options = DeleteOptions::read(call)?;
-    let deleted = call.app.store.transact(|tx| delete_in(tx, kind, &target.key(), &options))?;
+    let deleted = call
+        .app
+        .store
+        .transact(|tx| delete_in(tx, kind, &target.key(), &options))?;
     match deleted {
         Deleted::Pending(object) => {
-            let code = if options.orphan_dependents == Some(false) { 202 } else { 200 };
+            let code = if options.orphan_dependents == Some(false) {
+                202
+            } else {
+                200
+            };
             reply::object(call, kind, code, &object)
         }
         Deleted::Gone(object) if kind.returns_deleted => reply::object(call, kind, 200, &object),
@@ -129,7 +163,12 @@ pub(crate) fn delete(call: &Call, target: &Target) -> Result<Reply> {
 }
 
 /// Deletes one object, or marks it for deletion.
-pub(crate) fn delete_in(tx: &mut Transaction<'_>, kind: &Kind, key: &str, options: &DeleteOptions) -> Result<Deleted> {
+pub(crate) fn delete_in(
+    tx: &mut Transaction<'_>,
+    kind: &Kind,
+    key: &str,
+    options: &DeleteOptions,
+) -> Result<Deleted> {
     let storage = kind.storage();
     let name = key.rsplit('/').next().unwrap_or_default();
     let Some(old) = tx.get(&storage, key).cloned() else {
@@ -140,7 +179,10 @@ pub(crate) fn delete_in(tx: &mut Transaction<'_>, kind: &Kind, key: &str, option
     let already = object["metadata"]["deletionTimestamp"].is_string();
     let grace = grace(kind, &object, options);
     let metadata = &mut object["metadata"];
-    let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
+    let mut finalizers = metadata["finalizers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let finalizer = match (options.policy.as_deref(), options.orphan_dependents) {
         (Some("Foreground"), _) => Some("foregroundDeletion"),
         (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
@@ -154,7 +196,9 @@ pub(crate) fn delete_in(tx: &mut Transaction<'_>, kind: &Kind, key: &str, option
     if already {
         let current = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
         if grace < current {
-            let since = metadata["deletionTimestamp"].as_str().and_then(Timestamp::parse_rfc3339);
+            let since = metadata["deletionTimestamp"]
+                .as_str()
+                .and_then(Timestamp::parse_rfc3339);
             let base = since.unwrap_or_else(Timestamp::now);
             metadata["deletionTimestamp"] = base.plus_seconds(grace - current).rfc3339().into();
             metadata["deletionGracePeriodSeconds"] = grace.into();
@@ -171,14 +215,24 @@ pub(crate) fn delete_in(tx: &mut Transaction<'_>, kind: &Kind, key: &str, option
     if kind.is("", "namespaces") {
         object["status"]["phase"] = "Terminating".into();
     }
-    if object["metadata"]["finalizers"].as_array().is_some_and(Vec::is_empty)
+    if object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(Vec::is_empty)
         && let Some(metadata) = object["metadata"].as_object_mut()
     {
         metadata.remove("finalizers");
     }
     if update::is_finished(&object) {
         if !options.dry_run {
-            tx.delete(&storage, key, if kind.is("", "pods") { object.clone() } else { Value::clone(&old) });
+            tx.delete(
+                &storage,
+                key,
+                if kind.is("", "pods") {
+                    object.clone()
+                } else {
+                    Value::clone(&old)
+                },
+            );
         }
         return Ok(Deleted::Gone(object));
     }
@@ -197,12 +251,19 @@ fn grace(kind: &Kind, object: &Value, options: &DeleteOptions) -> i64 {
     if !kind.is("", "pods") {
         return 0;
     }
-    let scheduled = object["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty());
-    let finished = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let scheduled = object["spec"]["nodeName"]
+        .as_str()
+        .is_some_and(|n| !n.is_empty());
+    let finished = matches!(
+        object["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if !scheduled || finished {
         return 0;
     }
-    let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+    let own = object["spec"]["terminationGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(30);
     match options.grace {
         Some(seconds) if seconds < 0 => 1,
         Some(seconds) => seconds,
@@ -210,7 +271,12 @@ fn grace(kind: &Kind, object: &Value, options: &DeleteOptions) -> i64 {
     }
 }
 
-fn check_preconditions(kind: &Kind, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {
+fn check_preconditions(
+    kind: &Kind,
+    name: &str,
+    old: &Value,
+    options: &DeleteOptions,
+) -> Result<()> {
     let kind = kind.qualified_kind();
     let current = old["metadata"]["uid"].as_str().unwrap_or_default();
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != current) {
@@ -220,8 +286,14 @@ fn check_preconditions(kind: &Kind, name: &str, old: &Value, options: &DeleteOpt
         );
         return Err(Failure::conflict(&kind, name, &why));
     }
-    let current = old["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-    if let Some(version) = options.resource_version.as_deref().filter(|v| *v != current) {
+    let current = old["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or_default();
+    if let Some(version) = options
+        .resource_version
+        .as_deref()
+        .filter(|v| *v != current)
+    {
         let why = format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
              ({current}). The object might have been modified"

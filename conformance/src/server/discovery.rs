@@ -33,7 +33,10 @@ fn groups(call: &Call) -> Vec<(String, Vec<String>)> {
 
 /// `/api` and `/apis`.
 pub(crate) fn root(call: &Call, core: bool) -> Result<Reply> {
-    let groups: Vec<_> = groups(call).into_iter().filter(|(name, _)| name.is_empty() == core).collect();
+    let groups: Vec<_> = groups(call)
+        .into_iter()
+        .filter(|(name, _)| name.is_empty() == core)
+        .collect();
     if negotiate::aggregated_discovery(&call.headers)? {
         return Ok(aggregated(call, &groups));
     }
@@ -43,8 +46,15 @@ pub(crate) fn root(call: &Call, core: bool) -> Result<Reply> {
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]});
         return reply::value(call, 200, &value);
     }
-    let list: Vec<Value> = groups.iter().map(|(name, versions)| group_value(name, versions)).collect();
-    reply::value(call, 200, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list}))
+    let list: Vec<Value> = groups
+        .iter()
+        .map(|(name, versions)| group_value(name, versions))
+        .collect();
+    reply::value(
+        call,
+        200,
+        &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list}),
+    )
 }
 
 fn group_value(name: &str, versions: &[String]) -> Value {
@@ -59,17 +69,28 @@ fn aggregated(call: &Call, groups: &[(String, Vec<String>)]) -> Reply {
             .iter()
             .map(|version| json!({"version": version, "resources": aggregated_resources(call, name, version), "freshness": "Current"}))
             .collect();
-        let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+        let metadata = if name.is_empty() {
+            json!({})
+        } else {
+            json!({"name": name})
+        };
         json!({"metadata": metadata, "versions": versions})
     };
     let items: Vec<Value> = groups.iter().map(item).collect();
     let list = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items});
     let mut bytes = encode::to_json(&list, Style::Typed);
     bytes.push(b'\n');
-    let digest = sha1_smol::Sha1::from(&bytes).digest().to_string().to_uppercase();
+    let digest = sha1_smol::Sha1::from(&bytes)
+        .digest()
+        .to_string()
+        .to_uppercase();
     let etag = format!("\"{digest}\"");
     let unchanged = call.header("if-none-match") == Some(etag.as_str());
-    let mut response = if unchanged { reply::plain(304, "", Body::empty()) } else { reply::plain(200, "", Body::buffered(bytes)) };
+    let mut response = if unchanged {
+        reply::plain(304, "", Body::empty())
+    } else {
+        reply::plain(200, "", Body::buffered(bytes))
+    };
     let headers = response.headers_mut();
     if !unchanged {
         let content_type = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -85,7 +106,13 @@ fn aggregated(call: &Call, groups: &[(String, Vec<String>)]) -> Reply {
 
 fn aggregated_resources(call: &Call, group: &str, version: &str) -> Vec<Value> {
     let mut resources = Vec::new();
-    for kind in call.app.kinds.all().iter().filter(|k| k.group == group && k.version == version) {
+    for kind in call
+        .app
+        .kinds
+        .all()
+        .iter()
+        .filter(|k| k.group == group && k.version == version)
+    {
         let mut value = json!({
             "resource": kind.resource, "responseKind": response_kind(kind),
             "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
@@ -107,7 +134,10 @@ fn aggregated_resources(call: &Call, group: &str, version: &str) -> Vec<Value> {
         }
         resources.push(value);
     }
-    for (_, resource, kind) in reviews::REVIEWS.iter().filter(|(g, _, _)| *g == group && version == "v1") {
+    for (_, resource, kind) in reviews::REVIEWS
+        .iter()
+        .filter(|(g, _, _)| *g == group && version == "v1")
+    {
         resources.push(json!({
             "resource": resource, "responseKind": {"group": "", "version": "", "kind": kind}, "scope": "Cluster",
             "singularResource": kind.to_lowercase(), "verbs": ["create"],
@@ -125,7 +155,9 @@ fn response_kind(kind: &Kind) -> Value {
 
 /// `/apis/{group}`.
 pub(crate) fn group(call: &Call, name: &str) -> Result<Reply> {
-    let found = groups(call).into_iter().find(|(group, _)| group == name && !name.is_empty());
+    let found = groups(call)
+        .into_iter()
+        .find(|(group, _)| group == name && !name.is_empty());
     let (name, versions) = found.ok_or_else(Failure::page_not_found)?;
     let mut value = group_value(&name, &versions);
     value["kind"] = "APIGroup".into();
@@ -135,11 +167,24 @@ pub(crate) fn group(call: &Call, name: &str) -> Result<Reply> {
 
 /// `/api/v1` and `/apis/{group}/{version}`.
 pub(crate) fn resources(call: &Call, group: &str, version: &str) -> Result<Reply> {
-    if !groups(call).iter().any(|(name, versions)| name == group && versions.iter().any(|v| v == version)) {
-        return Err(if call.app.kinds.has_group(group) { Failure::unknown_resource() } else { Failure::page_not_found() });
+    if !groups(call)
+        .iter()
+        .any(|(name, versions)| name == group && versions.iter().any(|v| v == version))
+    {
+        return Err(if call.app.kinds.has_group(group) {
+            Failure::unknown_resource()
+        } else {
+            Failure::page_not_found()
+        });
     }
     let mut list = Vec::new();
-    for kind in call.app.kinds.all().iter().filter(|k| k.group == group && k.version == version) {
+    for kind in call
+        .app
+        .kinds
+        .all()
+        .iter()
+        .filter(|k| k.group == group && k.version == version)
+    {
         let mut value = json!({"name": kind.resource, "singularName": kind.singular, "namespaced": kind.namespaced,
             "kind": kind.kind, "verbs": kind.verbs()});
         if !kind.short_names.is_empty() {
@@ -176,7 +221,11 @@ pub(crate) fn version() -> Reply {
         "gitTreeState": "clean", "buildDate": "2026-08-01T00:00:00Z", "goVersion": "go1.26.6", "compiler": "gc",
         "platform": "linux/amd64",
     });
-    reply::plain(200, "application/json", Body::sized(encode::to_json_pretty(&value, Style::Typed)))
+    reply::plain(
+        200,
+        "application/json",
+        Body::sized(encode::to_json_pretty(&value, Style::Typed)),
+    )
 }
 
 pub(crate) fn health(call: &Call, endpoint: &str) -> Reply {
@@ -194,7 +243,10 @@ pub(crate) fn health(call: &Call, endpoint: &str) -> Reply {
 /// The paths at `/`.
 pub(crate) fn paths(call: &Call) -> Result<Reply> {
     let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).into();
-    for (name, versions) in groups(call).into_iter().filter(|(name, _)| !name.is_empty()) {
+    for (name, versions) in groups(call)
+        .into_iter()
+        .filter(|(name, _)| !name.is_empty())
+    {
         paths.push(format!("/apis/{name}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{name}/{v}")));
     }
@@ -205,43 +257,89 @@ pub(crate) fn paths(call: &Call) -> Result<Reply> {
 /// `/openapi/v3`: enough for `kubectl` to see that the server validates fields itself.
 pub(crate) fn openapi(call: &Call, path: &[&str]) -> Result<Reply> {
     let groups = groups(call);
-    let prefix = |group: &str, version: &str| if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+    let prefix = |group: &str, version: &str| {
+        if group.is_empty() {
+            format!("api/{version}")
+        } else {
+            format!("apis/{group}/{version}")
+        }
+    };
     if path.is_empty() {
         let mut paths = serde_json::Map::new();
         for (group, versions) in &groups {
             for version in versions {
                 let at = prefix(group, version);
-                paths.insert(at.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{at}")}));
+                paths.insert(
+                    at.clone(),
+                    json!({"serverRelativeURL": format!("/openapi/v3/{at}")}),
+                );
             }
         }
         let body = encode::to_json(&json!({"paths": paths}), Style::Sorted);
-        return Ok(reply::plain(200, "text/plain; charset=utf-8", Body::buffered(body)));
+        return Ok(reply::plain(
+            200,
+            "text/plain; charset=utf-8",
+            Body::buffered(body),
+        ));
     }
     let wanted = path.join("/");
     let mut known = false;
     let mut paths = serde_json::Map::new();
     let mut schemas = serde_json::Map::new();
-    for kind in call.app.kinds.all().iter().filter(|k| prefix(&k.group, &k.version) == wanted) {
+    for kind in call
+        .app
+        .kinds
+        .all()
+        .iter()
+        .filter(|k| prefix(&k.group, &k.version) == wanted)
+    {
         known = true;
         let gvk = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-        let scope = if kind.namespaced { "namespaces/{namespace}/" } else { "" };
+        let scope = if kind.namespaced {
+            "namespaces/{namespace}/"
+        } else {
+            ""
+        };
         let parameter = |name: &str, r#type: &str| json!({"name": name, "in": "query", "schema": {"type": r#type, "uniqueItems": true}});
-        let parameters =
-            json!([parameter("dryRun", "string"), parameter("fieldManager", "string"), parameter("fieldValidation", "string"), parameter("force", "boolean")]);
+        let parameters = json!([
+            parameter("dryRun", "string"),
+            parameter("fieldManager", "string"),
+            parameter("fieldValidation", "string"),
+            parameter("force", "boolean")
+        ]);
         let operation = |action: &str| {
             json!({"operationId": format!("{action}{}", kind.kind), "parameters": parameters, "responses": {"200": {"description": "OK"}},
                 "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk})
         };
         let collection = format!("/{wanted}/{scope}{}", kind.resource);
-        paths.insert(format!("{collection}/{{name}}"), json!({"patch": operation("patch"), "put": operation("put")}));
+        paths.insert(
+            format!("{collection}/{{name}}"),
+            json!({"patch": operation("patch"), "put": operation("put")}),
+        );
         paths.insert(collection, json!({"post": operation("post")}));
         let schema = json!({"type": "object", "description": format!("{} is served by the embedded API server.", kind.kind),
             "x-kubernetes-group-version-kind": [gvk]});
-        schemas.insert(format!("{}.{}.{}", if kind.group.is_empty() { "core" } else { &kind.group }, kind.version, kind.kind), schema);
+        schemas.insert(
+            format!(
+                "{}.{}.{}",
+                if kind.group.is_empty() {
+                    "core"
+                } else {
+                    &kind.group
+                },
+                kind.version,
+                kind.kind
+            ),
+            schema,
+        );
     }
     if !known {
         return Ok(reply::plain(404, "", Body::empty()));
     }
     let document = json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": paths, "components": {"schemas": schemas}});
-    Ok(reply::plain(200, "application/json", Body::buffered(encode::to_json(&document, Style::Sorted))))
+    Ok(reply::plain(
+        200,
+        "application/json",
+        Body::buffered(encode::to_json(&document, Style::Sorted)),
+    ))
 }

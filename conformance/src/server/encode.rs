@@ -17,52 +17,226 @@ pub(crate) enum Style {
 
 /// Keys of Go structs that do not stand in alphabetical order, over all the types that the server knows.
 const STRUCT_ORDER: &[&str] = &[
-    "kind", "apiVersion", "metadata", "groupVersion", "type", "object", "observedGeneration", "name", "manager",
-    "operation", "generateName", "selfLink", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp",
-    "time", "fieldsType", "fieldsV1", "subresource", "deletionTimestamp", "deletionGracePeriodSeconds", "labels",
-    "annotations", "ownerReferences", "finalizers", "managedFields", "continue", "remainingItemCount", "immutable",
-    "secrets", "spec", "volumes", "initContainers", "containers", "ephemeralContainers", "phase", "replicas",
-    "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas", "minReadySeconds", "selector",
-    "template", "strategy", "rollingUpdate", "maxUnavailable", "maxSurge", "revisionHistoryLimit",
-    "progressDeadlineSeconds", "state", "lastState", "ready", "restartCount", "image", "imageID", "command", "args", "workingDir", "hostPort", "containerPort", "port",
-    "targetPort", "nodePort", "protocol", "ports", "envFrom", "env", "value", "valueFrom", "limits", "requests", "resources", "resizePolicy", "volumeMounts", "volumeDevices",
-    "mountPath", "subPath", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "terminationMessagePath",
-    "terminationMessagePolicy", "imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty", "restartPolicy",
-    "terminationGracePeriodSeconds", "activeDeadlineSeconds", "dnsPolicy", "nodeSelector", "serviceAccountName",
-    "serviceAccount", "automountServiceAccountToken", "nodeName", "hostNetwork", "affinity", "schedulerName",
-    "tolerations", "priority", "enableServiceLinks", "preemptionPolicy", "key", "operator", "effect",
-    "tolerationSeconds", "conditions", "status", "lastProbeTime", "lastUpdateTime", "lastTransitionTime",
-    "exitCode", "signal", "reason", "message", "startedAt", "finishedAt", "containerID", "hostIP", "hostIPs", "podIP", "podIPs",
-    "startTime", "initContainerStatuses", "containerStatuses", "qosClass", "started", "details", "group",
-    "causes", "field", "retryAfterSeconds", "code", "data", "binaryData", "columnDefinitions", "rows", "cells",
-    "format", "description", "items", "version", "versions", "resource", "responseKind", "scope", "singularResource",
-    "singularName", "namespaced", "verbs", "shortNames", "categories", "subresources", "freshness",
-    "preferredVersion", "storageVersionHash", "major", "minor", "emulationMajor", "emulationMinor",
-    "minCompatibilityMajor", "minCompatibilityMinor", "gitVersion", "gitCommit", "gitTreeState", "buildDate",
-    "goVersion", "compiler", "platform",
+    "kind",
+    "apiVersion",
+    "metadata",
+    "groupVersion",
+    "type",
+    "object",
+    "observedGeneration",
+    "name",
+    "manager",
+    "operation",
+    "generateName",
+    "selfLink",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "time",
+    "fieldsType",
+    "fieldsV1",
+    "subresource",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+    "continue",
+    "remainingItemCount",
+    "immutable",
+    "secrets",
+    "spec",
+    "volumes",
+    "initContainers",
+    "containers",
+    "ephemeralContainers",
+    "phase",
+    "replicas",
+    "updatedReplicas",
+    "readyReplicas",
+    "availableReplicas",
+    "unavailableReplicas",
+    "minReadySeconds",
+    "selector",
+    "template",
+    "strategy",
+    "rollingUpdate",
+    "maxUnavailable",
+    "maxSurge",
+    "revisionHistoryLimit",
+    "progressDeadlineSeconds",
+    "state",
+    "lastState",
+    "ready",
+    "restartCount",
+    "image",
+    "imageID",
+    "command",
+    "args",
+    "workingDir",
+    "hostPort",
+    "containerPort",
+    "port",
+    "targetPort",
+    "nodePort",
+    "protocol",
+    "ports",
+    "envFrom",
+    "env",
+    "value",
+    "valueFrom",
+    "limits",
+    "requests",
+    "resources",
+    "resizePolicy",
+    "volumeMounts",
+    "volumeDevices",
+    "mountPath",
+    "subPath",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "dnsPolicy",
+    "nodeSelector",
+    "serviceAccountName",
+    "serviceAccount",
+    "automountServiceAccountToken",
+    "nodeName",
+    "hostNetwork",
+    "affinity",
+    "schedulerName",
+    "tolerations",
+    "priority",
+    "enableServiceLinks",
+    "preemptionPolicy",
+    "key",
+    "operator",
+    "effect",
+    "tolerationSeconds",
+    "conditions",
+    "status",
+    "lastProbeTime",
+    "lastUpdateTime",
+    "lastTransitionTime",
+    "exitCode",
+    "signal",
+    "reason",
+    "message",
+    "startedAt",
+    "finishedAt",
+    "containerID",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "initContainerStatuses",
+    "containerStatuses",
+    "qosClass",
+    "started",
+    "details",
+    "group",
+    "causes",
+    "field",
+    "retryAfterSeconds",
+    "code",
+    "data",
+    "binaryData",
+    "columnDefinitions",
+    "rows",
+    "cells",
+    "format",
+    "description",
+    "items",
+    "version",
+    "versions",
+    "resource",
+    "responseKind",
+    "scope",
+    "singularResource",
+    "singularName",
+    "namespaced",
+    "verbs",
+    "shortNames",
+    "categories",
+    "subresources",
+    "freshness",
+    "preferredVersion",
+    "storageVersionHash",
+    "major",
+    "minor",
+    "emulationMajor",
+    "emulationMinor",
+    "minCompatibilityMajor",
+    "minCompatibilityMinor",
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
 ];
 
 /// Keys under which Go has a map with keys of the user, sorted.
 const MAPS: &[&str] = &[
-    "labels", "annotations", "data", "binaryData", "stringData", "matchLabels", "nodeSelector", "fieldsV1", "limits",
-    "requests", "capacity", "allocatable", "overhead", "openAPIV3Schema",
+    "labels",
+    "annotations",
+    "data",
+    "binaryData",
+    "stringData",
+    "matchLabels",
+    "nodeSelector",
+    "fieldsV1",
+    "limits",
+    "requests",
+    "capacity",
+    "allocatable",
+    "overhead",
+    "openAPIV3Schema",
 ];
 
 fn rank(key: &str) -> usize {
-    STRUCT_ORDER.iter().position(|k| *k == key).unwrap_or(STRUCT_ORDER.len())
+    STRUCT_ORDER
+        .iter()
+        .position(|k| *k == key)
+        .unwrap_or(STRUCT_ORDER.len())
 }
 
 /// Writes `value` without a final newline.
 pub(crate) fn to_json(value: &Value, style: Style) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    Writer { out: &mut out, pretty: false }.value(value, style, 0);
+    Writer {
+        out: &mut out,
+        pretty: false,
+    }
+    .value(value, style, 0);
     out
 }
 
 /// Writes `value` indented by two blanks, without a final newline, as the server does for people.
 pub(crate) fn to_json_pretty(value: &Value, style: Style) -> Vec<u8> {
     let mut out = Vec::with_capacity(2048);
-    Writer { out: &mut out, pretty: true }.value(value, style, 0);
+    Writer {
+        out: &mut out,
+        pretty: true,
+    }
+    .value(value, style, 0);
     out
 }
 
@@ -106,7 +280,15 @@ impl Writer<'_> {
             // Status has its message before the reason, conditions and container states after it.
             let is_status = map.contains_key("status") && !map.contains_key("lastTransitionTime");
             keys.sort_by_key(|key| {
-                let early = ["name", "singularName", "namespaced", "group", "version", "kind", "uid"];
+                let early = [
+                    "name",
+                    "singularName",
+                    "namespaced",
+                    "group",
+                    "version",
+                    "kind",
+                    "uid",
+                ];
                 let rank = match early.iter().position(|k| k == key) {
                     Some(at) if late_kind => at,
                     _ if is_status && *key == "reason" => early.len() + rank("message"),
@@ -122,7 +304,11 @@ impl Writer<'_> {
             if self.pretty {
                 self.out.push(b' ');
             }
-            let inner = if MAPS.contains(&key.as_str()) { Style::Sorted } else { style };
+            let inner = if MAPS.contains(&key.as_str()) {
+                Style::Sorted
+            } else {
+                style
+            };
             self.value(&map[key.as_str()], inner, depth + 1);
         }
         if !keys.is_empty() {
@@ -233,16 +419,28 @@ fn yaml_leaf(value: &Value) -> String {
 }
 
 fn yaml_scalar(text: &str) -> String {
-    let plain_start = text.chars().next().is_some_and(|c| c.is_alphanumeric() || "/._(<\\$".contains(c));
+    let plain_start = text
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_alphanumeric() || "/._(<\\$".contains(c));
     let plain = plain_start
         && !text.ends_with([' ', ':'])
         && !text.contains(": ")
         && !text.contains(" #")
-        && !text.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}')
+        && !text
+            .chars()
+            .any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}')
         && text.parse::<f64>().is_err()
         && !text.starts_with(|c: char| c.is_ascii_digit() && text.contains(':'))
-        && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
-    if plain { text.to_owned() } else { Value::String(text.to_owned()).to_string() }
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
+    if plain {
+        text.to_owned()
+    } else {
+        Value::String(text.to_owned()).to_string()
+    }
 }
 
 #[cfg(test)]
@@ -268,14 +466,20 @@ mod tests {
     fn strings_are_escaped_as_go_does() {
         let mut out = Vec::new();
         string(&mut out, "<&>\u{2028}\"\\\u{1}\n✓");
-        assert_eq!(String::from_utf8(out).unwrap(), r#""\u003c\u0026\u003e\u2028\"\\\u0001\n✓""#);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#""\u003c\u0026\u003e\u2028\"\\\u0001\n✓""#
+        );
     }
 
     #[test]
     fn pretty_and_yaml() {
         let value = json!({"a": {"b": []}, "c": ["x", {"d": "1", "e": true}]});
         let pretty = String::from_utf8(to_json_pretty(&value, Style::Sorted)).unwrap();
-        assert_eq!(pretty, "{\n  \"a\": {\n    \"b\": []\n  },\n  \"c\": [\n    \"x\",\n    {\n      \"d\": \"1\",\n      \"e\": true\n    }\n  ]\n}");
+        assert_eq!(
+            pretty,
+            "{\n  \"a\": {\n    \"b\": []\n  },\n  \"c\": [\n    \"x\",\n    {\n      \"d\": \"1\",\n      \"e\": true\n    }\n  ]\n}"
+        );
         let text = String::from_utf8(to_yaml(&value)).unwrap();
         assert_eq!(text, "a:\n  b: []\nc:\n- x\n- d: \"1\"\n  e: true\n");
     }

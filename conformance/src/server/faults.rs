@@ -25,11 +25,17 @@ pub(crate) struct Plan(Mutex<VecDeque<Fault>>);
 
 impl Plan {
     pub(crate) fn next(&self) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
     }
 
     fn add(&self, fault: Fault) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(fault);
     }
 }
 
@@ -43,7 +49,10 @@ impl Faults {
     /// The next `n` requests are answered with `status` and `body` (JSON if it looks like it).
     pub fn fail_next(&self, n: usize, status: u16, body: &str) {
         for _ in 0..n {
-            self.0.faults.add(Fault::Answer { status, body: body.to_owned() });
+            self.0.faults.add(Fault::Answer {
+                status,
+                body: body.to_owned(),
+            });
         }
     }
 

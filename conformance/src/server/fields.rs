@@ -30,21 +30,38 @@ impl<'a> Typing<'a> {
     pub(crate) fn root(kind: &'a Kind) -> Self {
         match &kind.custom {
             Some(custom) => Self::Schema(Some(&custom.schema)),
-            None => Self::BuiltIn { parent: "", name: "" },
+            None => Self::BuiltIn {
+                parent: "",
+                name: "",
+            },
         }
     }
 
     pub(crate) fn field(self, field: &'a str) -> Self {
         match self {
-            Self::BuiltIn { name, .. } => Self::BuiltIn { parent: name, name: field },
+            Self::BuiltIn { name, .. } => Self::BuiltIn {
+                parent: name,
+                name: field,
+            },
             Self::Schema(Some(schema)) => {
-                let root = schema["properties"].get("metadata").is_some() || schema["properties"].get("spec").is_some();
+                let root = schema["properties"].get("metadata").is_some()
+                    || schema["properties"].get("spec").is_some();
                 if field == "metadata" && root {
-                    return Self::BuiltIn { parent: "", name: "metadata" };
+                    return Self::BuiltIn {
+                        parent: "",
+                        name: "metadata",
+                    };
                 }
-                Self::Schema(schema["properties"].get(field).or_else(|| schema.get("additionalProperties")))
+                Self::Schema(
+                    schema["properties"]
+                        .get(field)
+                        .or_else(|| schema.get("additionalProperties")),
+                )
             }
-            Self::Schema(None) if field == "metadata" => Self::BuiltIn { parent: "", name: "metadata" },
+            Self::Schema(None) if field == "metadata" => Self::BuiltIn {
+                parent: "",
+                name: "metadata",
+            },
             Self::Schema(None) => self,
         }
     }
@@ -59,24 +76,39 @@ impl<'a> Typing<'a> {
     pub(crate) fn list(self) -> ListKind<'a> {
         match self {
             Self::BuiltIn { parent, name } => match name {
-                "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets"
+                "containers"
+                | "initContainers"
+                | "ephemeralContainers"
+                | "env"
+                | "volumes"
+                | "imagePullSecrets"
                 | "secrets" => ListKind::Map(vec!["name"]),
-                "ports" if parent.to_lowercase().ends_with("containers") => ListKind::Map(vec!["containerPort", "protocol"]),
+                "ports" if parent.to_lowercase().ends_with("containers") => {
+                    ListKind::Map(vec!["containerPort", "protocol"])
+                }
                 "ports" if parent == "spec" => ListKind::Map(vec!["port", "protocol"]),
                 "volumeMounts" => ListKind::Map(vec!["mountPath"]),
                 "volumeDevices" => ListKind::Map(vec!["devicePath"]),
                 "conditions" => ListKind::Map(vec!["type"]),
                 "hostAliases" | "podIPs" => ListKind::Map(vec!["ip"]),
                 "ownerReferences" => ListKind::Map(vec!["uid"]),
-                "topologySpreadConstraints" => ListKind::Map(vec!["topologyKey", "whenUnsatisfiable"]),
+                "topologySpreadConstraints" => {
+                    ListKind::Map(vec!["topologyKey", "whenUnsatisfiable"])
+                }
                 "finalizers" => ListKind::Set,
                 _ => ListKind::Atomic,
             },
-            Self::Schema(schema) => match schema.and_then(|s| s["x-kubernetes-list-type"].as_str()) {
+            Self::Schema(schema) => match schema.and_then(|s| s["x-kubernetes-list-type"].as_str())
+            {
                 Some("set") => ListKind::Set,
                 Some("map") => {
                     let keys = schema.and_then(|s| s["x-kubernetes-list-map-keys"].as_array());
-                    ListKind::Map(keys.into_iter().flatten().filter_map(Value::as_str).collect())
+                    ListKind::Map(
+                        keys.into_iter()
+                            .flatten()
+                            .filter_map(Value::as_str)
+                            .collect(),
+                    )
                 }
                 _ => ListKind::Atomic,
             },
@@ -86,7 +118,9 @@ impl<'a> Typing<'a> {
     /// Whether an object here is owned as a whole.
     pub(crate) fn atomic(self) -> bool {
         match self {
-            Self::BuiltIn { name, .. } => matches!(name, "selector" | "nodeSelector" | "matchLabels"),
+            Self::BuiltIn { name, .. } => {
+                matches!(name, "selector" | "nodeSelector" | "matchLabels")
+            }
             Self::Schema(schema) => schema.is_some_and(|s| s["x-kubernetes-map-type"] == "atomic"),
         }
     }
@@ -95,9 +129,20 @@ impl<'a> Typing<'a> {
     fn dotted(self) -> bool {
         match self {
             Self::BuiltIn { parent, name } => {
-                let maps = ["labels", "annotations", "data", "binaryData", "stringData", "rollingUpdate", "limits", "requests"];
+                let maps = [
+                    "labels",
+                    "annotations",
+                    "data",
+                    "binaryData",
+                    "stringData",
+                    "rollingUpdate",
+                    "limits",
+                    "requests",
+                ];
                 maps.contains(&name)
-                    || (parent != "" && !matches!(self.list(), ListKind::Atomic) && !matches!(name, "containers" | "initContainers"))
+                    || (parent != ""
+                        && !matches!(self.list(), ListKind::Atomic)
+                        && !matches!(name, "containers" | "initContainers"))
             }
             Self::Schema(_) => true,
         }
@@ -145,10 +190,23 @@ pub(crate) enum Scope {
 pub(crate) type Leaves<'a> = BTreeMap<Path, Option<&'a Value>>;
 
 /// Collects the leaves of `object`, without those that nobody owns.
-pub(crate) fn leaves<'a>(kind: &'a Kind, object: &'a Value, scope: Scope, members: Members) -> Leaves<'a> {
+pub(crate) fn leaves<'a>(
+    kind: &'a Kind,
+    object: &'a Value,
+    scope: Scope,
+    members: Members,
+) -> Leaves<'a> {
     const UNOWNED: [&str; 10] = [
-        "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-        "deletionGracePeriodSeconds", "managedFields", "selfLink",
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "managedFields",
+        "selfLink",
     ];
     let mut found = Leaves::new();
     let root = Typing::root(kind);
@@ -159,14 +217,28 @@ pub(crate) fn leaves<'a>(kind: &'a Kind, object: &'a Value, scope: Scope, member
             Scope::WithoutStatus => status,
             Scope::OnlyStatus => !status,
         };
-        if skipped || matches!(field.as_str(), "apiVersion" | "kind") || (kind.resource == "namespaces" && field == "spec") {
+        if skipped
+            || matches!(field.as_str(), "apiVersion" | "kind")
+            || (kind.resource == "namespaces" && field == "spec")
+        {
             continue;
         }
         let mut path = vec![format!("f:{field}")];
         if field == "metadata" {
-            for (key, inner) in value.as_object().into_iter().flatten().filter(|(k, _)| !UNOWNED.contains(&k.as_str())) {
+            for (key, inner) in value
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(k, _)| !UNOWNED.contains(&k.as_str()))
+            {
                 path.push(format!("f:{key}"));
-                collect(root.field("metadata").field(key), inner, members, &mut path, &mut found);
+                collect(
+                    root.field("metadata").field(key),
+                    inner,
+                    members,
+                    &mut path,
+                    &mut found,
+                );
                 path.pop();
             }
         } else {
@@ -176,7 +248,13 @@ pub(crate) fn leaves<'a>(kind: &'a Kind, object: &'a Value, scope: Scope, member
     found
 }
 
-fn collect<'a>(typing: Typing<'a>, value: &'a Value, members: Members, path: &mut Path, found: &mut Leaves<'a>) {
+fn collect<'a>(
+    typing: Typing<'a>,
+    value: &'a Value,
+    members: Members,
+    path: &mut Path,
+    found: &mut Leaves<'a>,
+) {
     match value {
         Value::Object(map) if !map.is_empty() && !typing.atomic() => {
             if members == Members::All && typing.dotted() {
@@ -227,7 +305,13 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    pub(crate) fn is(&self, name: &str, operation: &str, api_version: &str, subresource: &str) -> bool {
+    pub(crate) fn is(
+        &self,
+        name: &str,
+        operation: &str,
+        api_version: &str,
+        subresource: &str,
+    ) -> bool {
         self.name == name
             && self.operation == operation
             && self.api_version == api_version
@@ -236,7 +320,10 @@ impl Manager {
 }
 
 pub(crate) fn managers(object: &Value) -> Vec<Manager> {
-    let entries = object["metadata"]["managedFields"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let entries = object["metadata"]["managedFields"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
     let parse = |entry: &Value| {
         let mut fields = BTreeSet::new();
@@ -250,15 +337,27 @@ pub(crate) fn managers(object: &Value) -> Vec<Manager> {
             fields,
         }
     };
-    entries.iter().filter(|e| e["operation"].is_string()).map(parse).collect()
+    entries
+        .iter()
+        .filter(|e| e["operation"].is_string())
+        .map(parse)
+        .collect()
 }
 
 /// Writes the managers back; those without fields go.
 pub(crate) fn set_managers(object: &mut Value, mut managers: Vec<Manager>) {
     managers.retain(|m| !m.fields.is_empty());
     managers.sort_by(|a, b| {
-        let time = if a.operation == "Update" { a.time.cmp(&b.time) } else { std::cmp::Ordering::Equal };
-        a.operation.cmp(&b.operation).then(time).then_with(|| a.name.cmp(&b.name)).then_with(|| a.subresource.cmp(&b.subresource))
+        let time = if a.operation == "Update" {
+            a.time.cmp(&b.time)
+        } else {
+            std::cmp::Ordering::Equal
+        };
+        a.operation
+            .cmp(&b.operation)
+            .then(time)
+            .then_with(|| a.name.cmp(&b.name))
+            .then_with(|| a.subresource.cmp(&b.subresource))
     });
     let entries = managers.iter().map(|m| {
         let mut entry = json!({
@@ -299,7 +398,9 @@ fn encode(fields: &BTreeSet<Path>) -> Value {
 
 /// A node that has nothing but itself is written as `{}`.
 fn simplify(node: &mut Value) {
-    let Some(map) = node.as_object_mut() else { return };
+    let Some(map) = node.as_object_mut() else {
+        return;
+    };
     if map.len() == 1 && map.contains_key(".") {
         map.clear();
     }
@@ -323,22 +424,45 @@ fn decode(node: &Value, path: &mut Path, fields: &mut BTreeSet<Path>) {
 }
 
 /// Moves ownership after an update: what changed belongs to `who`, what went belongs to nobody.
-pub(crate) fn update(kind: &Kind, old: Option<&Value>, new: &mut Value, scope: Scope, who: &Manager) {
+pub(crate) fn update(
+    kind: &Kind,
+    old: Option<&Value>,
+    new: &mut Value,
+    scope: Scope,
+    who: &Manager,
+) {
     let nothing = json!({});
     let before = leaves(kind, old.unwrap_or(&nothing), scope, Members::All);
     let after = leaves(kind, new, scope, Members::All);
-    let changed: BTreeSet<Path> =
-        after.iter().filter(|(path, value)| before.get(*path) != Some(*value)).map(|(path, _)| path.clone()).collect();
-    let removed: BTreeSet<Path> = before.into_keys().filter(|path| !after.contains_key(path)).collect();
-    let values: BTreeSet<Path> = after.iter().filter(|(_, v)| v.is_some()).map(|(p, _)| p.clone()).collect();
+    let changed: BTreeSet<Path> = after
+        .iter()
+        .filter(|(path, value)| before.get(*path) != Some(*value))
+        .map(|(path, _)| path.clone())
+        .collect();
+    let removed: BTreeSet<Path> = before
+        .into_keys()
+        .filter(|path| !after.contains_key(path))
+        .collect();
+    let values: BTreeSet<Path> = after
+        .iter()
+        .filter(|(_, v)| v.is_some())
+        .map(|(p, _)| p.clone())
+        .collect();
     if changed.is_empty() && removed.is_empty() {
         return;
     }
     let mut all = managers(new);
     let mut found = false;
     for manager in &mut all {
-        let mine = manager.is(&who.name, &who.operation, &who.api_version, &who.subresource);
-        manager.fields.retain(|path| !removed.contains(path) && (mine || !(changed.contains(path) && values.contains(path))));
+        let mine = manager.is(
+            &who.name,
+            &who.operation,
+            &who.api_version,
+            &who.subresource,
+        );
+        manager.fields.retain(|path| {
+            !removed.contains(path) && (mine || !(changed.contains(path) && values.contains(path)))
+        });
         if mine {
             found = true;
             manager.fields.extend(changed.iter().cloned());
@@ -346,7 +470,10 @@ pub(crate) fn update(kind: &Kind, old: Option<&Value>, new: &mut Value, scope: S
         }
     }
     if !found {
-        all.push(Manager { fields: changed, ..who.clone() });
+        all.push(Manager {
+            fields: changed,
+            ..who.clone()
+        });
     }
     set_managers(new, all);
 }
@@ -357,7 +484,10 @@ pub(crate) fn display(path: &Path) -> String {
         Some(("f", name)) => format!(".{name}"),
         Some(("k", keys)) => {
             let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-            let pairs: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let pairs: Vec<String> = keys
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
             format!("[{}]", pairs.join(","))
         }
         Some(("v", value)) => format!("[={value}]"),
@@ -372,9 +502,13 @@ pub(crate) fn remove(kind: &Kind, object: &mut Value, path: &[String]) {
 }
 
 fn remove_at(typing: Typing<'_>, value: &mut Value, path: &[String]) -> bool {
-    let Some((element, rest)) = path.split_first() else { return true };
+    let Some((element, rest)) = path.split_first() else {
+        return true;
+    };
     if let Some(field) = element.strip_prefix("f:") {
-        let Some(map) = value.as_object_mut() else { return false };
+        let Some(map) = value.as_object_mut() else {
+            return false;
+        };
         if let Some(inner) = map.get_mut(field)
             && remove_at(typing.field(field), inner, rest)
         {
@@ -383,7 +517,9 @@ fn remove_at(typing: Typing<'_>, value: &mut Value, path: &[String]) -> bool {
         return map.is_empty();
     }
     let list = typing.list();
-    let Some(items) = value.as_array_mut() else { return false };
+    let Some(items) = value.as_array_mut() else {
+        return false;
+    };
     let position = items.iter().position(|item| match &list {
         ListKind::Map(keys) => item_key(keys, item).as_ref() == Some(element),
         ListKind::Set | ListKind::Atomic => format!("v:{item}") == *element,
@@ -406,7 +542,9 @@ mod tests {
         let kind = Kinds::new().find("apps", "v1", "deployments").unwrap();
         let object = json!({"metadata": {"name": "web", "labels": {"app": "web"}}, "spec": {"replicas": 0,
             "selector": {"matchLabels": {"app": "web"}}, "template": {"spec": {"containers": [{"name": "main", "env": [{"name": "X"}]}]}}}});
-        let fields: BTreeSet<Path> = leaves(&kind, &object, Scope::WithoutStatus, Members::All).into_keys().collect();
+        let fields: BTreeSet<Path> = leaves(&kind, &object, Scope::WithoutStatus, Members::All)
+            .into_keys()
+            .collect();
         let encoded = encode(&fields);
         let expected = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}}, "f:spec": {"f:replicas": {}, "f:selector": {},
             "f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"main\"}": {".": {}, "f:name": {}, "f:env": {".": {},
@@ -420,11 +558,17 @@ mod tests {
     #[test]
     fn paths_are_shown_and_removed() {
         let kind = Kinds::new().find("", "v1", "pods").unwrap();
-        let path: Path = ["f:spec", "f:containers", "k:{\"name\":\"b\"}", "f:image"].map(String::from).into();
+        let path: Path = ["f:spec", "f:containers", "k:{\"name\":\"b\"}", "f:image"]
+            .map(String::from)
+            .into();
         assert_eq!(display(&path), ".spec.containers[name=\"b\"].image");
-        let mut object = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "image": "x"}]}});
+        let mut object =
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "image": "x"}]}});
         remove(&kind, &mut object, &path);
-        assert_eq!(object, json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}));
+        assert_eq!(
+            object,
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}})
+        );
         remove(&kind, &mut object, &path[..3]);
         assert_eq!(object, json!({"spec": {"containers": [{"name": "a"}]}}));
     }

@@ -25,10 +25,16 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn get(call: &Call, target: &Target) -> Result<Reply> {
-    if let Some(wanted) = parse_version(call.query.text("resourceVersion")).map_err(Failure::unclassified)? {
+    if let Some(wanted) =
+        parse_version(call.query.text("resourceVersion")).map_err(Failure::unclassified)?
+    {
         wait_for(call, wanted).await?;
     }
-    let object = call.app.store.get(&target.kind.storage(), &target.key()).ok_or_else(|| target.not_found())?;
+    let object = call
+        .app
+        .store
+        .get(&target.kind.storage(), &target.key())
+        .ok_or_else(|| target.not_found())?;
     reply::object(call, &target.kind, 200, &object)
 }
 
@@ -40,7 +46,9 @@ fn parse_version(text: &str) -> std::result::Result<Option<u64>, String> {
     match text.parse::<u64>() {
         Ok(0) => Ok(None),
         Ok(version) => Ok(Some(version)),
-        Err(_) => Err(format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")),
+        Err(_) => Err(format!(
+            "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        )),
     }
 }
 
@@ -55,7 +63,10 @@ async fn wait_for(call: &Call, wanted: u64) -> Result<()> {
     match reached {
         Ok(Ok(_)) => Ok(()),
         _ if limit < FUTURE_REVISION_WAIT => Err(Failure::request_timeout()),
-        _ => Err(Failure::resource_version_too_large(wanted, call.app.store.revision())),
+        _ => Err(Failure::resource_version_too_large(
+            wanted,
+            call.app.store.revision(),
+        )),
     }
 }
 
@@ -70,30 +81,52 @@ pub(crate) struct Continue {
 
 impl Continue {
     pub(crate) fn encode(&self) -> String {
-        let mut text = format!(r#"{{"v":"meta.k8s.io/v1","rv":{},"start":"#, self.revision).into_bytes();
+        let mut text =
+            format!(r#"{{"v":"meta.k8s.io/v1","rv":{},"start":"#, self.revision).into_bytes();
         super::encode::string(&mut text, &self.start);
         text.push(b'}');
         URL_SAFE_NO_PAD.encode(text)
     }
 
     pub(crate) fn decode(token: &str) -> Result<Self> {
-        let invalid = |why: String| Failure::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-        let bytes = LENIENT.decode(token.trim_end_matches('=')).map_err(|_| invalid("illegal base64 data".into()))?;
+        let invalid = |why: String| {
+            Failure::bad_request(format!(
+                "invalid continue token: continue key is not valid: {why}"
+            ))
+        };
+        let bytes = LENIENT
+            .decode(token.trim_end_matches('='))
+            .map_err(|_| invalid("illegal base64 data".into()))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
             let first = bytes.first().copied().unwrap_or_default();
-            let shown = if first.is_ascii_graphic() { char::from(first).to_string() } else { format!("\\u{first:04x}") };
-            invalid(format!("invalid character '{shown}' looking for beginning of value"))
+            let shown = if first.is_ascii_graphic() {
+                char::from(first).to_string()
+            } else {
+                format!("\\u{first:04x}")
+            };
+            invalid(format!(
+                "invalid character '{shown}' looking for beginning of value"
+            ))
         })?;
         if value["v"] != "meta.k8s.io/v1" {
-            return Err(invalid("server does not recognize this encoded version \"\"".into()));
+            return Err(invalid(
+                "server does not recognize this encoded version \"\"".into(),
+            ));
         }
         let revision = value["rv"].as_i64().filter(|r| *r != 0);
-        let revision = revision.ok_or_else(|| invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
+        let revision = revision.ok_or_else(|| {
+            invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into())
+        })?;
         let start = value["start"].as_str().unwrap_or_default();
         if start.is_empty() || start.contains("..") {
-            return Err(invalid("encoded start key empty (version meta.k8s.io/v1)".into()));
+            return Err(invalid(
+                "encoded start key empty (version meta.k8s.io/v1)".into(),
+            ));
         }
-        Ok(Self { revision, start: start.trim_start_matches('/').to_owned() })
+        Ok(Self {
+            revision,
+            start: start.trim_start_matches('/').to_owned(),
+        })
     }
 }
 
@@ -114,10 +147,17 @@ pub(crate) fn validate_options(call: &Call, watch: bool) -> Result<()> {
                 causes.push(Cause::forbidden(field, detail));
             }
             if matching != "NotOlderThan" {
-                causes.push(Cause::not_supported(field, &format!("{matching:?}"), "\"NotOlderThan\""));
+                causes.push(Cause::not_supported(
+                    field,
+                    &format!("{matching:?}"),
+                    "\"NotOlderThan\"",
+                ));
             }
             if !call.query.text("continue").is_empty() {
-                causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+                causes.push(Cause::forbidden(
+                    field,
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ));
             }
         }
     } else {
@@ -127,29 +167,51 @@ pub(crate) fn validate_options(call: &Call, watch: bool) -> Result<()> {
                 causes.push(Cause::forbidden(field, detail));
             }
             if !call.query.text("continue").is_empty() {
-                causes.push(Cause::forbidden(field, "resourceVersionMatch is forbidden when continue is provided"));
+                causes.push(Cause::forbidden(
+                    field,
+                    "resourceVersionMatch is forbidden when continue is provided",
+                ));
             }
             if !matches!(matching, "Exact" | "NotOlderThan") {
                 let supported = "\"Exact\", \"NotOlderThan\", \"\"";
-                causes.push(Cause::not_supported(field, &format!("{matching:?}"), supported));
+                causes.push(Cause::not_supported(
+                    field,
+                    &format!("{matching:?}"),
+                    supported,
+                ));
             }
             if matching == "Exact" && version == "0" {
-                let detail = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                let detail =
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
                 causes.push(Cause::forbidden(field, detail));
             }
         }
         if initial.is_some() {
-            causes.push(Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+            causes.push(Cause::forbidden(
+                "sendInitialEvents",
+                "sendInitialEvents is forbidden for list",
+            ));
         }
     }
     if causes.is_empty() {
         return Ok(());
     }
-    Err(Failure::invalid(&Qualified { group: "meta.k8s.io", name: "ListOptions" }, "", &causes))
+    Err(Failure::invalid(
+        &Qualified {
+            group: "meta.k8s.io",
+            name: "ListOptions",
+        },
+        "",
+        &causes,
+    ))
 }
 
 pub(crate) fn selector(call: &Call, target: &Target) -> Result<Selector> {
-    Selector::parse(&target.kind, call.query.text("labelSelector"), call.query.text("fieldSelector"))
+    Selector::parse(
+        &target.kind,
+        call.query.text("labelSelector"),
+        call.query.text("fieldSelector"),
+    )
 }
 
 /// One page.
@@ -181,7 +243,9 @@ pub(crate) async fn page(call: &Call, target: &Target) -> Result<Page> {
     let mut exact = None;
     if !token.is_empty() {
         if !matches!(text, "" | "0") {
-            return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
+            return Err(Failure::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
         }
         let token = Continue::decode(token)?;
         exact = u64::try_from(token.revision).ok();
@@ -193,7 +257,11 @@ pub(crate) async fn page(call: &Call, target: &Target) -> Result<Page> {
         }
     }
     // Any version will do: from the cache, which knows no limit.
-    let limit = if text == "0" && token.is_empty() { 0 } else { limit };
+    let limit = if text == "0" && token.is_empty() {
+        0
+    } else {
+        limit
+    };
 
     let (storage, prefix) = (target.kind.storage(), target.prefix());
     let (revision, entries) = match exact {
@@ -216,7 +284,12 @@ pub(crate) async fn page(call: &Call, target: &Target) -> Result<Page> {
         if limit > 0 && items.len() == limit && remaining > 0 {
             let relative = key.strip_prefix(prefix.as_str()).unwrap_or(key);
             let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-            metadata["continue"] = Continue { revision, start: format!("/{relative}\0") }.encode().into();
+            metadata["continue"] = Continue {
+                revision,
+                start: format!("/{relative}\0"),
+            }
+            .encode()
+            .into();
             if selector.is_empty() {
                 metadata["remainingItemCount"] = remaining.into();
             }
@@ -227,12 +300,20 @@ pub(crate) async fn page(call: &Call, target: &Target) -> Result<Page> {
 }
 
 fn expired(start: Option<String>) -> Failure {
-    let Some(start) = start else { return Failure::list_too_old() };
+    let Some(start) = start else {
+        return Failure::list_too_old();
+    };
     let message = "The provided continue parameter is too old to display a consistent list result. You can start a new \
         list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
         modified, or deleted between the time the first chunk was returned and now may show up in the list.";
-    Failure::new(410, "Expired", message).continue_token(Continue { revision: -1, start }.encode())
+    Failure::new(410, "Expired", message).continue_token(
+        Continue {
+            revision: -1,
+            start,
+        }
+        .encode(),
+    )
 }
 
 #[cfg(test)]
@@ -243,11 +324,35 @@ mod tests {
     fn tokens_are_those_of_a_real_server() {
         let recorded = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6NTg4MCwic3RhcnQiOiIvZ29sZGVuLWxpc3QvaXRlbS02XHUwMDAwIn0";
         let token = Continue::decode(recorded).unwrap();
-        assert_eq!(token, Continue { revision: 5880, start: "golden-list/item-6\0".into() });
-        assert_eq!(Continue { start: format!("/{}", token.start), ..token }.encode(), recorded);
-        let message = |token: &str| Continue::decode(token).unwrap_err().status()["message"].as_str().unwrap().to_owned();
+        assert_eq!(
+            token,
+            Continue {
+                revision: 5880,
+                start: "golden-list/item-6\0".into()
+            }
+        );
+        assert_eq!(
+            Continue {
+                start: format!("/{}", token.start),
+                ..token
+            }
+            .encode(),
+            recorded
+        );
+        let message = |token: &str| {
+            Continue::decode(token).unwrap_err().status()["message"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
         let prefix = "invalid continue token: continue key is not valid: ";
-        assert_eq!(message("aGVsbG8"), format!("{prefix}invalid character 'h' looking for beginning of value"));
-        assert_eq!(message("not-a-token"), format!("{prefix}invalid character '\\u009e' looking for beginning of value"));
+        assert_eq!(
+            message("aGVsbG8"),
+            format!("{prefix}invalid character 'h' looking for beginning of value")
+        );
+        assert_eq!(
+            message("not-a-token"),
+            format!("{prefix}invalid character '\\u009e' looking for beginning of value")
+        );
     }
 }

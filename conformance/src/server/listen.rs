@@ -77,15 +77,26 @@ pub(crate) struct Connections(Arc<Mutex<BTreeMap<u64, std::net::TcpStream>>>);
 
 impl Connections {
     fn add(&self, id: u64, socket: std::net::TcpStream) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, socket);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, socket);
     }
 
     fn remove(&self, id: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     pub(crate) fn cut(&self) {
-        for socket in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for socket in self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
             // It may have ended by itself.
             let _ = socket.shutdown(Shutdown::Both);
         }
@@ -107,13 +118,21 @@ impl Drop for Counted {
 }
 
 impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -125,7 +144,11 @@ impl AsyncWrite for Counted {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -136,14 +159,19 @@ impl AsyncWrite for Counted {
 
 /// Accepts connections for as long as the future is polled.
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
-    let acceptor = app.tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
+    let acceptor = app
+        .tls
+        .as_ref()
+        .map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: others have to close theirs.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let Ok(stream) = count(&app, stream) else { continue };
+        let Ok(stream) = count(&app, stream) else {
+            continue;
+        };
         let app = Arc::clone(&app);
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
@@ -152,7 +180,11 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
                 Some(acceptor) => {
                     let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
-                        let certificate = stream.get_ref().1.peer_certificates().is_some_and(|c| !c.is_empty());
+                        let certificate = stream
+                            .get_ref()
+                            .1
+                            .peer_certificates()
+                            .is_some_and(|c| !c.is_empty());
                         connection(app, stream, certificate).await;
                     }
                 }
@@ -167,7 +199,12 @@ fn count(app: &Arc<App>, stream: TcpStream) -> io::Result<Counted> {
     let id = app.stats.connections_opened.fetch_add(1, Ordering::SeqCst);
     app.connections.add(id, socket.try_clone()?);
     let stream = TcpStream::from_std(socket)?;
-    Ok(Counted { stream, id, connections: app.connections.clone(), _open: app.stats.connections_open.open() })
+    Ok(Counted {
+        stream,
+        id,
+        connections: app.connections.clone(),
+        _open: app.stats.connections_open.open(),
+    })
 }
 
 async fn connection<S>(app: Arc<App>, stream: S, certificate: bool)
@@ -175,7 +212,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).title_case_headers(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT)
+        .title_case_headers(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -192,6 +233,7 @@ where
         async move { route::handle(app, certificate, request).await }
     });
     // How a connection ends is the client's affair.
-    let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+    let _ = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .await;
 }
-

@@ -144,7 +144,11 @@ impl Builder {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let tls = if self.config.tls { Some(Tls::generate(self.config.http2)?) } else { None };
+        let tls = if self.config.tls {
+            Some(Tls::generate(self.config.http2)?)
+        } else {
+            None
+        };
         let app = Arc::new(App {
             address,
             auth: Auth::new(),
@@ -165,19 +169,27 @@ impl Builder {
             .thread_name("kubewire-apiserver")
             .enable_all()
             .build()?;
-        let thread = std::thread::Builder::new().name("kubewire-apiserver".into()).spawn(move || {
-            runtime.block_on(async {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-                tokio::spawn(controllers::run(Arc::clone(&serving)));
-                tokio::spawn(node::run(Arc::clone(&serving)));
-                tokio::select! {
-                    () = listen::serve(serving, listener) => {}
-                    _ = stopped => {}
-                }
-            });
-            runtime.shutdown_timeout(SHUTDOWN_LIMIT);
-        })?;
-        Ok(Server { app, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("kubewire-apiserver".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                        return;
+                    };
+                    tokio::spawn(controllers::run(Arc::clone(&serving)));
+                    tokio::spawn(node::run(Arc::clone(&serving)));
+                    tokio::select! {
+                        () = listen::serve(serving, listener) => {}
+                        _ = stopped => {}
+                    }
+                });
+                runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+            })?;
+        Ok(Server {
+            app,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -219,13 +231,23 @@ impl Server {
     #[must_use]
     pub fn builder() -> Builder {
         let bookmark_interval = Duration::from_secs(60);
-        Builder { config: Config { tls: false, http2: true, bookmark_interval } }
+        Builder {
+            config: Config {
+                tls: false,
+                http2: true,
+                bookmark_interval,
+            },
+        }
     }
 
     /// The base URL, such as `http://127.0.0.1:40123`.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.app.tls.is_some() { "https" } else { "http" };
+        let scheme = if self.app.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}", self.app.address)
     }
 
@@ -250,7 +272,12 @@ impl Server {
     /// A client certificate of user `admin` and its key, with TLS.
     #[must_use]
     pub fn client_certificate(&self) -> Option<(&str, &str)> {
-        self.app.tls.as_ref().map(|tls| (tls.client_certificate_pem.as_str(), tls.client_key_pem.as_str()))
+        self.app.tls.as_ref().map(|tls| {
+            (
+                tls.client_certificate_pem.as_str(),
+                tls.client_key_pem.as_str(),
+            )
+        })
     }
 
     /// A kubeconfig with the token.
@@ -264,12 +291,16 @@ impl Server {
     pub fn kubeconfig_with_client_certificate(&self) -> Option<String> {
         let (certificate, key) = self.client_certificate()?;
         let (certificate, key) = (STANDARD.encode(certificate), STANDARD.encode(key));
-        Some(self.config_with(&format!("    client-certificate-data: {certificate}\n    client-key-data: {key}\n")))
+        Some(self.config_with(&format!(
+            "    client-certificate-data: {certificate}\n    client-key-data: {key}\n"
+        )))
     }
 
     fn config_with(&self, user: &str) -> String {
         let url = self.url();
-        let authority = self.ca_pem().map(|pem| format!("    certificate-authority-data: {}\n", STANDARD.encode(pem)));
+        let authority = self
+            .ca_pem()
+            .map(|pem| format!("    certificate-authority-data: {}\n", STANDARD.encode(pem)));
         let authority = authority.unwrap_or_default();
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: embedded\n  cluster:\n    server: {url}\n{authority}\

@@ -15,7 +15,9 @@ pub(crate) fn merge(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(target) = target.as_object_mut() else { return };
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
     for (key, value) in patch {
         if value.is_null() {
             target.remove(key);
@@ -35,11 +37,16 @@ pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<()> {
             Value::Bool(_) => "bool",
             Value::Null | Value::Array(_) => "value",
         };
-        let message = format!("error decoding patch: json: cannot unmarshal {kind} into Go value of type []handlers.jsonPatchOp");
+        let message = format!(
+            "error decoding patch: json: cannot unmarshal {kind} into Go value of type []handlers.jsonPatchOp"
+        );
         return Err(Failure::bad_request(message));
     };
     if operations.len() > 10_000 {
-        let message = format!("The allowed maximum operations in a JSON patch is 10000, got {}", operations.len());
+        let message = format!(
+            "The allowed maximum operations in a JSON patch is 10000, got {}",
+            operations.len()
+        );
         return Err(Failure::new(413, "RequestEntityTooLarge", message));
     }
     for operation in operations {
@@ -94,7 +101,11 @@ fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
             map.insert(key, value);
         }
         Value::Array(items) => {
-            let index = if key == "-" { items.len() } else { key.parse().ok()? };
+            let index = if key == "-" {
+                items.len()
+            } else {
+                key.parse().ok()?
+            };
             if index > items.len() {
                 return None;
             }
@@ -136,7 +147,13 @@ fn strategic_at(typing: Typing<'_>, target: &mut Value, patch: &Value) {
         return;
     };
     if patch.get("$patch").is_some_and(|d| d == "replace") {
-        *target = Value::Object(patch.iter().filter(|(k, _)| !k.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect());
+        *target = Value::Object(
+            patch
+                .iter()
+                .filter(|(k, _)| !k.starts_with('$'))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        );
         return;
     }
     if patch.get("$patch").is_some_and(|d| d == "delete") {
@@ -146,13 +163,18 @@ fn strategic_at(typing: Typing<'_>, target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(map) = target.as_object_mut() else { return };
+    let Some(map) = target.as_object_mut() else {
+        return;
+    };
     if let Some(kept) = patch.get("$retainKeys").and_then(Value::as_array) {
         map.retain(|key, _| kept.iter().any(|k| k == key));
     }
     for (key, value) in patch {
         if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
-            if let (Some(items), Some(gone)) = (map.get_mut(list).and_then(Value::as_array_mut), value.as_array()) {
+            if let (Some(items), Some(gone)) = (
+                map.get_mut(list).and_then(Value::as_array_mut),
+                value.as_array(),
+            ) {
                 items.retain(|item| !gone.contains(item));
             }
         } else if key.starts_with('$') {
@@ -199,18 +221,28 @@ fn strategic_list(typing: Typing<'_>, target: &mut Value, patch: &[Value]) {
         if list == ListKind::Set
             && let Some(items) = target.as_array_mut()
         {
-            let missing: Vec<Value> = patch.iter().filter(|item| !items.contains(item)).cloned().collect();
+            let missing: Vec<Value> = patch
+                .iter()
+                .filter(|item| !items.contains(item))
+                .cloned()
+                .collect();
             items.extend(missing);
             return;
         }
-        let bare = |item: &&Value| !item.as_object().is_some_and(|m| m.len() == 1 && m.contains_key("$patch"));
+        let bare = |item: &&Value| {
+            !item
+                .as_object()
+                .is_some_and(|m| m.len() == 1 && m.contains_key("$patch"))
+        };
         *target = patch.iter().filter(bare).map(clean).collect();
         return;
     };
     if !target.is_array() {
         *target = Value::Array(Vec::new());
     }
-    let Some(items) = target.as_array_mut() else { return };
+    let Some(items) = target.as_array_mut() else {
+        return;
+    };
     for item in patch {
         let at = items.iter().position(|other| same_item(&keys, other, item));
         match at {
@@ -237,7 +269,10 @@ mod tests {
     #[test]
     fn merge_patch() {
         let mut target = json!({"a": {"b": 1, "c": 2}, "l": [1]});
-        merge(&mut target, &json!({"a": {"b": null, "d": {"e": null, "f": 1}}, "l": [2]}));
+        merge(
+            &mut target,
+            &json!({"a": {"b": null, "d": {"e": null, "f": 1}}, "l": [2]}),
+        );
         assert_eq!(target, json!({"a": {"c": 2, "d": {"f": 1}}, "l": [2]}));
     }
 
@@ -252,10 +287,19 @@ mod tests {
         ]);
         json(&mut target, &patch).unwrap();
         assert_eq!(target, json!({"a": {}, "b": 1, "l": [0, 9, 2, 3]}));
-        for bad in [json!([{"op": "remove", "path": "/none"}]), json!([{"op": "frob", "path": "/a"}]), json!([{"op": "add", "path": "/x/y", "value": 1}])] {
+        for bad in [
+            json!([{"op": "remove", "path": "/none"}]),
+            json!([{"op": "frob", "path": "/a"}]),
+            json!([{"op": "add", "path": "/x/y", "value": 1}]),
+        ] {
             assert_eq!(json(&mut target, &bad).unwrap_err().code(), 422);
         }
-        assert_eq!(json(&mut target, &json!({"op": "remove"})).unwrap_err().code(), 400);
+        assert_eq!(
+            json(&mut target, &json!({"op": "remove"}))
+                .unwrap_err()
+                .code(),
+            400
+        );
     }
 
     #[test]
@@ -267,7 +311,10 @@ mod tests {
             {"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}], "ports": [{"containerPort": 80, "name": "http"}]},
             {"name": "b", "$patch": "delete"}, {"name": "c"}], "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]}});
         strategic(&kind, &mut target, &patch);
-        assert_eq!(target, json!({"spec": {"containers": [{"name": "c"}, {"name": "a", "image": "2",
-            "ports": [{"containerPort": 80, "name": "http"}], "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}}));
+        assert_eq!(
+            target,
+            json!({"spec": {"containers": [{"name": "c"}, {"name": "a", "image": "2",
+            "ports": [{"containerPort": 80, "name": "http"}], "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}})
+        );
     }
 }

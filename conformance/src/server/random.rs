@@ -5,7 +5,9 @@ pub(crate) fn fill(buffer: &mut [u8]) {
     if getrandom::fill(buffer).is_err() {
         // Never seen on a system with getrandom(2); uniqueness within the process is what matters here.
         static COUNTER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        let count = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_le_bytes();
+        let count = COUNTER
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            .to_le_bytes();
         for (byte, value) in buffer.iter_mut().zip(count.iter().cycle()) {
             *byte = *value;
         }
@@ -48,5 +50,7 @@ pub(crate) fn uuid() -> String {
 /// The suffix that `generateName` gets.
 pub(crate) fn name_suffix() -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    (0..5).map(|_| char::from(ALPHABET[usize::try_from(number(27)).unwrap_or(0)])).collect()
+    (0..5)
+        .map(|_| char::from(ALPHABET[usize::try_from(number(27)).unwrap_or(0)]))
+        .collect()
 }

@@ -12,16 +12,35 @@ pub(crate) const GROUPS: [&str; 2] = ["authentication.k8s.io", "authorization.k8
 
 /// Group, resource and kind of the reviews.
 pub(crate) const REVIEWS: [(&str, &str, &str); 4] = [
-    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    (
+        "authentication.k8s.io",
+        "selfsubjectreviews",
+        "SelfSubjectReview",
+    ),
     ("authentication.k8s.io", "tokenreviews", "TokenReview"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-    ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+    (
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+    ),
+    (
+        "authorization.k8s.io",
+        "subjectaccessreviews",
+        "SubjectAccessReview",
+    ),
 ];
 
 /// Serves a review; `None` if the path names none.
-pub(crate) fn serve(call: &Call, group: &str, version: &str, rest: &[&str]) -> Option<Result<Reply>> {
+pub(crate) fn serve(
+    call: &Call,
+    group: &str,
+    version: &str,
+    rest: &[&str],
+) -> Option<Result<Reply>> {
     let [resource] = rest else { return None };
-    let (_, _, kind) = REVIEWS.iter().find(|(g, r, _)| *g == group && r == resource && version == "v1")?;
+    let (_, _, kind) = REVIEWS
+        .iter()
+        .find(|(g, r, _)| *g == group && r == resource && version == "v1")?;
     if call.method != http::Method::POST {
         return Some(Err(Failure::method_not_allowed()));
     }
@@ -36,9 +55,17 @@ fn review(call: &Call, api_version: &str, kind: &str) -> Result<Reply> {
         review["metadata"] = json!({});
     }
     review["status"] = match kind {
-        "SelfSubjectReview" => json!({"userInfo": {"username": call.user.name, "groups": call.user.groups}}),
-        "TokenReview" => match call.app.auth.token_user(review["spec"]["token"].as_str().unwrap_or_default()) {
-            Some(user) => json!({"authenticated": true, "user": {"username": user.name, "groups": user.groups}}),
+        "SelfSubjectReview" => {
+            json!({"userInfo": {"username": call.user.name, "groups": call.user.groups}})
+        }
+        "TokenReview" => match call
+            .app
+            .auth
+            .token_user(review["spec"]["token"].as_str().unwrap_or_default())
+        {
+            Some(user) => {
+                json!({"authenticated": true, "user": {"username": user.name, "groups": user.groups}})
+            }
             None => json!({"user": {}, "error": "[invalid bearer token]"}),
         },
         _ => json!({"allowed": true}),

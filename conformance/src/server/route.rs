@@ -32,8 +32,16 @@ use super::write;
 const BODY_LIMIT: usize = 3_145_728;
 
 /// Answers one request; an error ends the connection without an answer.
-pub(crate) async fn handle(app: Arc<App>, certificate: bool, request: Request<Incoming>) -> io::Result<Reply> {
-    let counter = if request.version() == Version::HTTP_2 { &app.stats.http2_requests } else { &app.stats.http1_requests };
+pub(crate) async fn handle(
+    app: Arc<App>,
+    certificate: bool,
+    request: Request<Incoming>,
+) -> io::Result<Reply> {
+    let counter = if request.version() == Version::HTTP_2 {
+        &app.stats.http2_requests
+    } else {
+        &app.stats.http1_requests
+    };
     counter.fetch_add(1, Ordering::SeqCst);
     let mut cut = None;
     match app.faults.next() {
@@ -61,7 +69,9 @@ pub(crate) async fn handle(app: Arc<App>, certificate: bool, request: Request<In
         if let Some(audit) = audit {
             fields.insert("audit-id", audit);
         }
-        fields.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+        fields
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-cache, private"));
     }
     Ok(match cut {
         Some(bytes) => response.map(|body| body.cut_after(bytes)),
@@ -71,32 +81,61 @@ pub(crate) async fn handle(app: Arc<App>, certificate: bool, request: Request<In
 
 fn substitute(status: u16, body: String) -> Reply {
     let json = body.trim_start().starts_with('{');
-    let content_type = if json { "application/json" } else { "text/plain; charset=utf-8" };
+    let content_type = if json {
+        "application/json"
+    } else {
+        "text/plain; charset=utf-8"
+    };
     reply::plain(status, content_type, Body::sized(body))
 }
 
-async fn answer(app: Arc<App>, certificate: bool, mut request: Request<Incoming>, query: Query) -> Result<Reply> {
+async fn answer(
+    app: Arc<App>,
+    certificate: bool,
+    mut request: Request<Incoming>,
+    query: Query,
+) -> Result<Reply> {
     let Some(path) = percent_decode(request.uri().path(), false) else {
         return Err(Failure::text(400, "400 Bad Request").closing());
     };
-    let public = matches!(path.as_str(), "/version" | "/livez" | "/readyz" | "/healthz");
+    let public = matches!(
+        path.as_str(),
+        "/version" | "/livez" | "/readyz" | "/healthz"
+    );
     let anonymous = !request.headers().contains_key("authorization") && !certificate;
     let user = if public && anonymous {
-        super::auth::User { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()] }
+        super::auth::User {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+        }
     } else {
         app.auth.authenticate(certificate, request.headers())?
     };
     if let Some(timeout) = query.get("timeout").filter(|t| !t.is_empty())
         && parse_go_duration(timeout).is_none()
     {
-        let message = format!("invalid timeout specified in the request URL - time: invalid duration \"{timeout}\"");
+        let message = format!(
+            "invalid timeout specified in the request URL - time: invalid duration \"{timeout}\""
+        );
         return Err(Failure::bad_request(message));
     }
-    let upgrade = request.headers().contains_key(http::header::UPGRADE) && request.version() == Version::HTTP_11;
+    let upgrade = request.headers().contains_key(http::header::UPGRADE)
+        && request.version() == Version::HTTP_11;
     let upgrading = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
-    let body = if upgrading.is_some() { Bytes::new() } else { read_body(incoming).await? };
-    let call = Call { app, method: parts.method, query, headers: parts.headers, user, body };
+    let body = if upgrading.is_some() {
+        Bytes::new()
+    } else {
+        read_body(incoming).await?
+    };
+    let call = Call {
+        app,
+        method: parts.method,
+        query,
+        headers: parts.headers,
+        user,
+        body,
+    };
     route(call, &path, upgrading).await
 }
 
@@ -108,16 +147,28 @@ async fn read_body(incoming: Incoming) -> Result<Bytes> {
     }
 }
 
-async fn route(call: Call, path: &str, upgrading: Option<hyper::upgrade::OnUpgrade>) -> Result<Reply> {
+async fn route(
+    call: Call,
+    path: &str,
+    upgrading: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Reply> {
     let trimmed = path.strip_prefix('/').unwrap_or(path);
     let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
     let segments: Vec<&str> = trimmed.split('/').collect();
     let reads = call.method == Method::GET;
-    let read = |response: Result<Reply>| if reads { response } else { Err(Failure::method_not_allowed()) };
+    let read = |response: Result<Reply>| {
+        if reads {
+            response
+        } else {
+            Err(Failure::method_not_allowed())
+        }
+    };
     match segments.as_slice() {
         [""] => read(discovery::paths(&call)),
         ["version"] => read(Ok(discovery::version())),
-        [endpoint @ ("livez" | "readyz" | "healthz"), ..] => read(Ok(discovery::health(&call, endpoint))),
+        [endpoint @ ("livez" | "readyz" | "healthz"), ..] => {
+            read(Ok(discovery::health(&call, endpoint)))
+        }
         ["openapi", "v3", rest @ ..] => read(discovery::openapi(&call, rest)),
         ["api"] => read(discovery::root(&call, true)),
         ["apis"] => read(discovery::root(&call, false)),
@@ -125,7 +176,9 @@ async fn route(call: Call, path: &str, upgrading: Option<hyper::upgrade::OnUpgra
         ["apis", group] => read(discovery::group(&call, group)),
         ["apis", group, version] => read(discovery::resources(&call, group, version)),
         ["api", version, rest @ ..] => resource(call, "", version, rest, upgrading).await,
-        ["apis", group, version, rest @ ..] => resource(call, group, version, rest, upgrading).await,
+        ["apis", group, version, rest @ ..] => {
+            resource(call, group, version, rest, upgrading).await
+        }
         _ => Err(Failure::page_not_found()),
     }
 }
@@ -137,7 +190,9 @@ fn target(call: &Call, group: &str, version: &str, rest: &[&str]) -> Result<(Tar
         _ => (false, rest),
     };
     let (namespace, rest) = match rest {
-        ["namespaces", _] | ["namespaces", _, "status" | "finalize"] | ["namespaces"] => (None, rest),
+        ["namespaces", _] | ["namespaces", _, "status" | "finalize"] | ["namespaces"] => {
+            (None, rest)
+        }
         ["namespaces", namespace, rest @ ..] => (Some(*namespace), rest),
         _ => (None, rest),
     };
@@ -149,7 +204,11 @@ fn target(call: &Call, group: &str, version: &str, rest: &[&str]) -> Result<(Tar
     };
     let Some(kind) = call.app.kinds.find(group, version, resource) else {
         let known = call.app.kinds.has_group(group);
-        return Err(if known { Failure::unknown_resource() } else { Failure::page_not_found() });
+        return Err(if known {
+            Failure::unknown_resource()
+        } else {
+            Failure::page_not_found()
+        });
     };
     let scoped = namespace.is_some();
     if kind.namespaced != scoped && (scoped || !name.is_empty()) {
@@ -162,7 +221,9 @@ fn target(call: &Call, group: &str, version: &str, rest: &[&str]) -> Result<(Tar
             other if other.contains('%') => "may not contain '%'",
             _ => continue,
         };
-        return Err(Failure::bad_request(format!("{what} parameter invalid: \"{segment}\": {why}")));
+        return Err(Failure::bad_request(format!(
+            "{what} parameter invalid: \"{segment}\": {why}"
+        )));
     }
     let target = Target {
         kind,
@@ -173,7 +234,13 @@ fn target(call: &Call, group: &str, version: &str, rest: &[&str]) -> Result<(Tar
     Ok((target, watch))
 }
 
-async fn resource(call: Call, group: &str, version: &str, rest: &[&str], upgrading: Option<hyper::upgrade::OnUpgrade>) -> Result<Reply> {
+async fn resource(
+    call: Call,
+    group: &str,
+    version: &str,
+    rest: &[&str],
+    upgrading: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Reply> {
     if let Some(response) = reviews::serve(&call, group, version, rest) {
         return response;
     }
@@ -188,7 +255,9 @@ async fn resource(call: Call, group: &str, version: &str, rest: &[&str], upgradi
     if target.name.is_empty() {
         let everywhere = target.kind.namespaced && target.namespace.is_empty();
         return match call.method {
-            Method::GET if call.query.flag("watch").unwrap_or(false) => watch::watch(&call, &target, None).await,
+            Method::GET if call.query.flag("watch").unwrap_or(false) => {
+                watch::watch(&call, &target, None).await
+            }
             Method::GET => list::list(&call, &target).await,
             Method::POST if !everywhere => write::create(&call, &target),
             Method::DELETE if !everywhere && !target.kind.is("", "namespaces") => {
@@ -206,7 +275,11 @@ async fn resource(call: Call, group: &str, version: &str, rest: &[&str], upgradi
     }
 }
 
-async fn subresources(call: Call, target: Target, upgrading: Option<hyper::upgrade::OnUpgrade>) -> Result<Reply> {
+async fn subresources(
+    call: Call,
+    target: Target,
+    upgrading: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Reply> {
     if target.kind.is("", "pods") {
         match target.subresource.as_str() {
             "log" if call.method == Method::GET => return logs::serve(&call, &target),

@@ -13,13 +13,23 @@ pub(crate) fn prune(schema: &Value, object: &mut Value) -> Vec<String> {
     pruned
 }
 
-fn prune_map(schema: &Value, map: &mut Map<String, Value>, path: &str, root: bool, pruned: &mut Vec<String>) {
+fn prune_map(
+    schema: &Value,
+    map: &mut Map<String, Value>,
+    path: &str,
+    root: bool,
+    pruned: &mut Vec<String>,
+) {
     let embedded = root || schema["x-kubernetes-embedded-resource"] == true;
     let keep_all = schema["x-kubernetes-preserve-unknown-fields"] == true;
     let properties = schema["properties"].as_object();
     let additional = &schema["additionalProperties"];
     map.retain(|key, value| {
-        let at = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let at = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
         if embedded && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
             return true;
         }
@@ -56,7 +66,9 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
-                let absent = map.get(key).is_none_or(|v| v.is_null() && inner["nullable"] != true);
+                let absent = map
+                    .get(key)
+                    .is_none_or(|v| v.is_null() && inner["nullable"] != true);
                 if absent && let Some(value) = inner.get("default") {
                     map.insert(key.clone(), value.clone());
                 }
@@ -65,10 +77,13 @@ pub(crate) fn default(schema: &Value, value: &mut Value) {
                 }
             }
             if schema["additionalProperties"].is_object() {
-                map.values_mut().for_each(|value| default(&schema["additionalProperties"], value));
+                map.values_mut()
+                    .for_each(|value| default(&schema["additionalProperties"], value));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| default(&schema["items"], item)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| default(&schema["items"], item)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -91,7 +106,10 @@ pub(crate) fn validate(schema: &Value, value: &Value, path: &str, causes: &mut V
     if let Some(wanted) = schema["type"].as_str() {
         let found = name_of(value);
         if !(found == wanted || (wanted == "number" && found == "integer") || int_or_string) {
-            let detail = format!("Invalid value: \"{found}\": {} in body must be of type {wanted}: \"{found}\"", at(path));
+            let detail = format!(
+                "Invalid value: \"{found}\": {} in body must be of type {wanted}: \"{found}\"",
+                at(path)
+            );
             causes.push(Cause::new("FieldValueTypeInvalid", detail, at(path)));
             return;
         }
@@ -100,34 +118,55 @@ pub(crate) fn validate(schema: &Value, value: &Value, path: &str, causes: &mut V
         && !options.contains(value)
     {
         let supported: Vec<String> = options.iter().map(Value::to_string).collect();
-        causes.push(Cause::not_supported(at(path), &value.to_string(), &supported.join(", ")));
+        causes.push(Cause::not_supported(
+            at(path),
+            &value.to_string(),
+            &supported.join(", "),
+        ));
     }
     if let Some(number) = value.as_f64() {
         if let Some(least) = schema["minimum"].as_f64().filter(|least| number < *least) {
-            let detail = format!("{} in body should be greater than or equal to {least}", at(path));
+            let detail = format!(
+                "{} in body should be greater than or equal to {least}",
+                at(path)
+            );
             causes.push(Cause::invalid(at(path), &value.to_string(), &detail));
         }
         if let Some(most) = schema["maximum"].as_f64().filter(|most| number > *most) {
-            let detail = format!("{} in body should be less than or equal to {most}", at(path));
+            let detail = format!(
+                "{} in body should be less than or equal to {most}",
+                at(path)
+            );
             causes.push(Cause::invalid(at(path), &value.to_string(), &detail));
         }
     }
     match value {
         Value::Object(map) => {
-            for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            for key in schema["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+            {
                 if !map.contains_key(key) {
                     causes.push(Cause::required(join(path, key), ""));
                 }
             }
             for (key, inner) in map {
-                let property = schema["properties"].get(key).unwrap_or(&schema["additionalProperties"]);
+                let property = schema["properties"]
+                    .get(key)
+                    .unwrap_or(&schema["additionalProperties"]);
                 if property.is_object() && !(path.is_empty() && key == "metadata") {
                     validate(property, inner, &join(path, key), causes);
                 }
             }
         }
         Value::Array(items) => {
-            for (i, item) in items.iter().enumerate().filter(|_| schema["items"].is_object()) {
+            for (i, item) in items
+                .iter()
+                .enumerate()
+                .filter(|_| schema["items"].is_object())
+            {
                 validate(&schema["items"], item, &format!("{path}[{i}]"), causes);
             }
         }
@@ -136,11 +175,19 @@ pub(crate) fn validate(schema: &Value, value: &Value, path: &str, causes: &mut V
 }
 
 fn at(path: &str) -> String {
-    if path.is_empty() { "<nil>".into() } else { path.into() }
+    if path.is_empty() {
+        "<nil>".into()
+    } else {
+        path.into()
+    }
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.into() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.into()
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 #[cfg(test)]
@@ -156,7 +203,10 @@ mod tests {
         let mut object = json!({"kind": "X", "metadata": {"name": "a"}, "spec": {"size": 0, "nope": 1, "any": {"x": 1}}});
         assert_eq!(prune(&schema, &mut object), ["spec.nope"]);
         default(&schema, &mut object);
-        assert_eq!(object["spec"], json!({"size": 0, "color": "blue", "any": {"x": 1}}));
+        assert_eq!(
+            object["spec"],
+            json!({"size": 0, "color": "blue", "any": {"x": 1}})
+        );
         let mut causes = Vec::new();
         validate(&schema, &object, "", &mut causes);
         validate(&schema, &json!({"spec": {"color": 1}}), "", &mut causes);

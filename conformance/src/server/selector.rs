@@ -38,12 +38,19 @@ struct FieldRequirement {
 
 impl Selector {
     pub(crate) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self> {
-        Ok(Self { labels: parse_labels(labels)?, fields: parse_fields(kind, fields)? })
+        Ok(Self {
+            labels: parse_labels(labels)?,
+            fields: parse_fields(kind, fields)?,
+        })
     }
 
     /// Only objects of this name.
     pub(crate) fn with_name(mut self, name: &str) -> Self {
-        self.fields.push(FieldRequirement { path: "metadata.name".into(), equal: true, value: name.into() });
+        self.fields.push(FieldRequirement {
+            path: "metadata.name".into(),
+            equal: true,
+            value: name.into(),
+        });
         self
     }
 
@@ -53,14 +60,20 @@ impl Selector {
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
-        self.labels.iter().all(|r| r.matches(labels)) && self.fields.iter().all(|r| r.matches(object))
+        self.labels.iter().all(|r| r.matches(labels))
+            && self.fields.iter().all(|r| r.matches(object))
     }
 }
 
 /// Whether a `LabelSelector` of an object selects these labels.
 pub(crate) fn label_selector_matches(selector: &Value, labels: &Value) -> bool {
-    let equal = selector["matchLabels"].as_object().is_none_or(|m| m.iter().all(|(k, v)| labels.get(k) == Some(v)));
-    let expressions = selector["matchExpressions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let equal = selector["matchLabels"]
+        .as_object()
+        .is_none_or(|m| m.iter().all(|(k, v)| labels.get(k) == Some(v)));
+    let expressions = selector["matchExpressions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     equal
         && expressions.iter().all(|e| {
             let operator = match e["operator"].as_str() {
@@ -69,9 +82,21 @@ pub(crate) fn label_selector_matches(selector: &Value, labels: &Value) -> bool {
                 Some("Exists") => Operator::Exists,
                 _ => Operator::DoesNotExist,
             };
-            let values = e["values"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let values = values.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            Requirement { key: e["key"].as_str().unwrap_or_default().into(), operator, values }.matches(labels)
+            let values = e["values"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let values = values
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
+            Requirement {
+                key: e["key"].as_str().unwrap_or_default().into(),
+                operator,
+                values,
+            }
+            .matches(labels)
         })
 }
 
@@ -80,7 +105,9 @@ impl Requirement {
         let value = labels.get(&self.key).and_then(Value::as_str);
         let listed = value.is_some_and(|v| self.values.iter().any(|w| w == v));
         let compare = |accept: fn(i64, i64) -> bool| {
-            let numbers = value.and_then(|v| v.parse().ok()).zip(self.values.first().and_then(|v| v.parse().ok()));
+            let numbers = value
+                .and_then(|v| v.parse().ok())
+                .zip(self.values.first().and_then(|v| v.parse().ok()));
             numbers.is_some_and(|(a, b)| accept(a, b))
         };
         match self.operator {
@@ -103,12 +130,18 @@ impl FieldRequirement {
         let text = match value {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
-            Value::Object(source) if self.path == "source" => {
-                source.get("component").and_then(Value::as_str).unwrap_or_default().to_owned()
-            }
+            Value::Object(source) if self.path == "source" => source
+                .get("component")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             other => other.to_string(),
         };
-        let text = if text.is_empty() && matches!(self.path.as_str(), "spec.hostNetwork" | "spec.unschedulable") {
+        let text = if text.is_empty()
+            && matches!(
+                self.path.as_str(),
+                "spec.hostNetwork" | "spec.unschedulable"
+            ) {
             "false".to_owned()
         } else {
             text
@@ -143,7 +176,9 @@ fn tokens(text: &str) -> Vec<Token> {
             tokens.push(Token::Symbol(symbol));
             rest = &rest[symbol.len()..];
         } else {
-            let end = rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| c.is_whitespace() || "=!,()<>".contains(c))
+                .unwrap_or(rest.len());
             tokens.push(Token::Word(rest[..end].to_owned()));
             rest = &rest[end..];
         }
@@ -155,7 +190,9 @@ fn tokens(text: &str) -> Vec<Token> {
 
 fn unable(found: &Token, expected: &str) -> Failure {
     let literal = found.literal();
-    Failure::bad_request(format!("unable to parse requirement: found '{literal}', expected: {expected}"))
+    Failure::bad_request(format!(
+        "unable to parse requirement: found '{literal}', expected: {expected}"
+    ))
 }
 
 fn parse_labels(text: &str) -> Result<Vec<Requirement>> {
@@ -172,12 +209,16 @@ fn parse_labels(text: &str) -> Result<Vec<Requirement>> {
             Token::Symbol(",") => at += 1,
             other => {
                 let literal = other.literal();
-                return Err(Failure::bad_request(format!("found '{literal}', expected: ',' or 'end of string'")));
+                return Err(Failure::bad_request(format!(
+                    "found '{literal}', expected: ',' or 'end of string'"
+                )));
             }
         }
         if !matches!(tokens[at], Token::Word(_) | Token::Symbol("!")) {
             let literal = tokens[at].literal();
-            return Err(Failure::bad_request(format!("found '{literal}', expected: identifier after ','")));
+            return Err(Failure::bad_request(format!(
+                "found '{literal}', expected: identifier after ','"
+            )));
         }
     }
 }
@@ -200,11 +241,21 @@ fn parse_requirement(tokens: &[Token], at: &mut usize) -> Result<Requirement> {
     if negated {
         token = take(tokens, at);
     }
-    let Token::Word(key) = token else { return Err(unable(&token, "!, identifier, or 'end of string'")) };
+    let Token::Word(key) = token else {
+        return Err(unable(&token, "!, identifier, or 'end of string'"));
+    };
     check_key(&key)?;
     if negated || ends(tokens.get(*at)) {
-        let operator = if negated { Operator::DoesNotExist } else { Operator::Exists };
-        return Ok(Requirement { key, operator, values: Vec::new() });
+        let operator = if negated {
+            Operator::DoesNotExist
+        } else {
+            Operator::Exists
+        };
+        return Ok(Requirement {
+            key,
+            operator,
+            values: Vec::new(),
+        });
     }
     let (operator, set) = match take(tokens, at) {
         Token::Symbol("=" | "==") => (Operator::In, false),
@@ -228,7 +279,11 @@ fn parse_requirement(tokens: &[Token], at: &mut usize) -> Result<Requirement> {
     for value in &values {
         check_value(value)?;
     }
-    Ok(Requirement { key, operator, values })
+    Ok(Requirement {
+        key,
+        operator,
+        values,
+    })
 }
 
 fn parse_set(tokens: &[Token], at: &mut usize) -> Result<Vec<String>> {
@@ -263,11 +318,15 @@ pub(crate) fn is_label_text(text: &str) -> bool {
     text.len() <= 63
         && ends(text.chars().next())
         && ends(text.chars().next_back())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 fn check_key(key: &str) -> Result<()> {
-    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(p, n)| (Some(p), n));
+    let (prefix, name) = key
+        .rsplit_once('/')
+        .map_or((None, key), |(p, n)| (Some(p), n));
     if is_label_text(name) && prefix.is_none_or(super::validate::is_subdomain) {
         return Ok(());
     }
@@ -305,24 +364,40 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>> {
     let mut requirements = Vec::new();
     for term in terms.iter().filter(|t| !t.is_empty()) {
         let Some((path, equal, raw)) = split_field(term) else {
-            return Err(Failure::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")));
+            return Err(Failure::bad_request(format!(
+                "invalid selector: '{text}'; can't understand '{term}'"
+            )));
         };
         let mut value = String::new();
         let mut characters = raw.chars();
         while let Some(character) = characters.next() {
-            value.push(if character == '\\' { characters.next().unwrap_or('\\') } else { character });
+            value.push(if character == '\\' {
+                characters.next().unwrap_or('\\')
+            } else {
+                character
+            });
         }
-        let path = if path == "spec.host" { "spec.nodeName" } else { path };
+        let path = if path == "spec.host" {
+            "spec.nodeName"
+        } else {
+            path
+        };
         let common = path == "metadata.name" || (path == "metadata.namespace" && kind.namespaced);
         if !common && !kind.selectable.iter().any(|f| f == path) {
             let message = if kind.custom.is_some() || !kind.selectable.is_empty() {
                 format!("field label not supported: {path}")
             } else {
-                format!("\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                format!(
+                    "\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
             };
             return Err(Failure::bad_request(message));
         }
-        requirements.push(FieldRequirement { path: path.to_owned(), equal, value });
+        requirements.push(FieldRequirement {
+            path: path.to_owned(),
+            equal,
+            value,
+        });
     }
     Ok(requirements)
 }
@@ -347,7 +422,8 @@ mod tests {
 
     fn matches(labels: &str, fields: &str, object: &Value) -> std::result::Result<bool, String> {
         let pods = Kinds::new().find("", "v1", "pods").unwrap();
-        let selector = Selector::parse(&pods, labels, fields).map_err(|f| f.status()["message"].as_str().unwrap().to_owned())?;
+        let selector = Selector::parse(&pods, labels, fields)
+            .map_err(|f| f.status()["message"].as_str().unwrap().to_owned())?;
         Ok(selector.matches(object))
     }
 
@@ -355,14 +431,29 @@ mod tests {
     fn labels() {
         let object = json!({"metadata": {"name": "a", "labels": {"app": "web", "n": "5", "example.com/x": ""}}});
         for (selector, expected) in [
-            ("", true), ("app", true), ("!app", false), ("app=web", true), ("app==web,n=5", true), ("app!=web", false),
-            ("none!=web", true), ("app in (db, web)", true), ("app notin (web)", false), ("none notin (web)", true),
-            ("n>4", true), ("n<4", false), ("example.com/x=", true), ("example.com/x", true), ("app in ()", false),
+            ("", true),
+            ("app", true),
+            ("!app", false),
+            ("app=web", true),
+            ("app==web,n=5", true),
+            ("app!=web", false),
+            ("none!=web", true),
+            ("app in (db, web)", true),
+            ("app notin (web)", false),
+            ("none notin (web)", true),
+            ("n>4", true),
+            ("n<4", false),
+            ("example.com/x=", true),
+            ("example.com/x", true),
+            ("app in ()", false),
         ] {
             assert_eq!(matches(selector, "", &object), Ok(expected), "{selector}");
         }
         for (selector, message) in [
-            ("a in (", "unable to parse requirement: found '', expected: ',', ')' or identifier"),
+            (
+                "a in (",
+                "unable to parse requirement: found '', expected: ',', ')' or identifier",
+            ),
             ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         ] {
             assert_eq!(matches(selector, "", &object), Err(message.to_owned()));
@@ -374,12 +465,21 @@ mod tests {
     fn fields() {
         let object = json!({"metadata": {"name": "a,b", "namespace": "n"}, "spec": {"nodeName": "m"}, "status": {"phase": "Running"}});
         for (selector, expected) in [
-            ("metadata.name=a\\,b", true), ("metadata.namespace!=n", false), ("spec.host=m", true),
-            ("status.phase==Running,spec.nodeName=m", true), ("spec.hostNetwork=false", true),
+            ("metadata.name=a\\,b", true),
+            ("metadata.namespace!=n", false),
+            ("spec.host=m", true),
+            ("status.phase==Running,spec.nodeName=m", true),
+            ("spec.hostNetwork=false", true),
         ] {
             assert_eq!(matches("", selector, &object), Ok(expected), "{selector}");
         }
-        assert_eq!(matches("", "metadata.name", &object), Err("invalid selector: 'metadata.name'; can't understand 'metadata.name'".into()));
-        assert_eq!(matches("", "foo=1", &object), Err("field label not supported: foo".into()));
+        assert_eq!(
+            matches("", "metadata.name", &object),
+            Err("invalid selector: 'metadata.name'; can't understand 'metadata.name'".into())
+        );
+        assert_eq!(
+            matches("", "foo=1", &object),
+            Err("field label not supported: foo".into())
+        );
     }
 }

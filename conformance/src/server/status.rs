@@ -26,17 +26,33 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    pub(crate) fn new(reason: &'static str, message: impl Into<String>, field: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: field.into() }
+    pub(crate) fn new(
+        reason: &'static str,
+        message: impl Into<String>,
+        field: impl Into<String>,
+    ) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            field: field.into(),
+        }
     }
 
     pub(crate) fn required(field: impl Into<String>, detail: &str) -> Self {
-        let message = if detail.is_empty() { "Required value".into() } else { format!("Required value: {detail}") };
+        let message = if detail.is_empty() {
+            "Required value".into()
+        } else {
+            format!("Required value: {detail}")
+        };
         Self::new("FieldValueRequired", message, field)
     }
 
     pub(crate) fn invalid(field: impl Into<String>, value: &str, detail: &str) -> Self {
-        Self::new("FieldValueInvalid", format!("Invalid value: {value}: {detail}"), field)
+        Self::new(
+            "FieldValueInvalid",
+            format!("Invalid value: {value}: {detail}"),
+            field,
+        )
     }
 
     pub(crate) fn forbidden(field: impl Into<String>, detail: &str) -> Self {
@@ -44,7 +60,11 @@ impl Cause {
     }
 
     pub(crate) fn not_supported(field: impl Into<String>, value: &str, supported: &str) -> Self {
-        Self::new("FieldValueNotSupported", format!("Unsupported value: {value}: supported values: {supported}"), field)
+        Self::new(
+            "FieldValueNotSupported",
+            format!("Unsupported value: {value}: supported values: {supported}"),
+            field,
+        )
     }
 
     fn to_value(&self) -> Value {
@@ -66,7 +86,14 @@ impl Failure {
         if !reason.is_empty() {
             status["reason"] = reason.into();
         }
-        Self(Box::new(Body { code, status, text: None, retry_after: None, close: false, silent: false }))
+        Self(Box::new(Body {
+            code,
+            status,
+            text: None,
+            retry_after: None,
+            close: false,
+            silent: false,
+        }))
     }
 
     /// An answer in plain text, as those parts give it that do not speak `Status`.
@@ -95,7 +122,12 @@ impl Failure {
 
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after = Some(seconds);
-        if let Some(details) = self.0.status.get_mut("details").and_then(Value::as_object_mut) {
+        if let Some(details) = self
+            .0
+            .status
+            .get_mut("details")
+            .and_then(Value::as_object_mut)
+        {
             details.insert("retryAfterSeconds".into(), seconds.into());
         }
         self
@@ -140,8 +172,12 @@ impl Failure {
     }
 
     pub(crate) fn internal(message: &str) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
-            .details(json!({"causes": [{"message": message}]}))
+        Self::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
+        .details(json!({"causes": [{"message": message}]}))
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -153,35 +189,61 @@ impl Failure {
     }
 
     pub(crate) fn unknown_resource() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource").details(json!({}))
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .details(json!({}))
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-            .details(json!({}))
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+        .details(json!({}))
     }
 
     pub(crate) fn body_too_large() -> Self {
-        Self::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
+        Self::new(
+            413,
+            "RequestEntityTooLarge",
+            "Request entity too large: limit is 3145728",
+        )
     }
 
     pub(crate) fn not_found(resource: &Qualified<'_>, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{resource} \"{name}\" not found")).details(resource.details(name))
+        Self::new(404, "NotFound", format!("{resource} \"{name}\" not found"))
+            .details(resource.details(name))
     }
 
     pub(crate) fn already_exists(resource: &Qualified<'_>, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{resource} \"{name}\" already exists"))
-            .details(resource.details(name))
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("{resource} \"{name}\" already exists"),
+        )
+        .details(resource.details(name))
     }
 
     pub(crate) fn being_deleted(resource: &Qualified<'_>, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("object is being deleted: {resource} \"{name}\" already exists"))
-            .details(resource.details(name))
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("object is being deleted: {resource} \"{name}\" already exists"),
+        )
+        .details(resource.details(name))
     }
 
     pub(crate) fn conflict(resource: &Qualified<'_>, name: &str, why: &str) -> Self {
-        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"))
-            .details(resource.details(name))
+        Self::new(
+            409,
+            "Conflict",
+            format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"),
+        )
+        .details(resource.details(name))
     }
 
     pub(crate) fn modified(resource: &Qualified<'_>, name: &str) -> Self {
@@ -189,8 +251,17 @@ impl Failure {
         Self::conflict(resource, name, why)
     }
 
-    pub(crate) fn forbidden(resource: &Qualified<'_>, name: &str, why: &str, causes: &[Cause]) -> Self {
-        let named = if name.is_empty() { resource.to_string() } else { format!("{resource} \"{name}\"") };
+    pub(crate) fn forbidden(
+        resource: &Qualified<'_>,
+        name: &str,
+        why: &str,
+        causes: &[Cause],
+    ) -> Self {
+        let named = if name.is_empty() {
+            resource.to_string()
+        } else {
+            format!("{resource} \"{name}\"")
+        };
         let mut details = resource.details(name);
         if !causes.is_empty() {
             details["causes"] = causes.iter().map(Cause::to_value).collect();
@@ -200,14 +271,22 @@ impl Failure {
 
     /// 422: `kind` is the Kind (not the resource), qualified by its group.
     pub(crate) fn invalid(kind: &Qualified<'_>, name: &str, causes: &[Cause]) -> Self {
-        let texts: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        let texts: Vec<String> = causes
+            .iter()
+            .map(|c| format!("{}: {}", c.field, c.message))
+            .collect();
         let text = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
         let mut details = kind.details(name);
         details["causes"] = causes.iter().map(Cause::to_value).collect();
-        Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {text}")).details(details)
+        Self::new(
+            422,
+            "Invalid",
+            format!("{kind} \"{name}\" is invalid: {text}"),
+        )
+        .details(details)
     }
 
     pub(crate) fn resource_version_too_large(wanted: u64, current: u64) -> Self {
@@ -217,11 +296,19 @@ impl Failure {
     }
 
     pub(crate) fn too_old(wanted: u64, oldest: u64) -> Self {
-        Self::new(410, "Expired", format!("too old resource version: {wanted} ({oldest})"))
+        Self::new(
+            410,
+            "Expired",
+            format!("too old resource version: {wanted} ({oldest})"),
+        )
     }
 
     pub(crate) fn list_too_old() -> Self {
-        Self::new(410, "Expired", "The resourceVersion for the provided list is too old.")
+        Self::new(
+            410,
+            "Expired",
+            "The resourceVersion for the provided list is too old.",
+        )
     }
 
     /// What the timeout filter writes: a `Status` without kind, labelled as text.
@@ -256,6 +343,10 @@ impl Qualified<'_> {
 
 impl std::fmt::Display for Qualified<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.group.is_empty() { f.write_str(self.name) } else { write!(f, "{}.{}", self.name, self.group) }
+        if self.group.is_empty() {
+            f.write_str(self.name)
+        } else {
+            write!(f, "{}.{}", self.name, self.group)
+        }
     }
 }

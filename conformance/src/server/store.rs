@@ -59,7 +59,11 @@ pub(crate) struct Store {
 
 /// The key of an object within its resource.
 pub(crate) fn key(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
 }
 
 impl Store {
@@ -71,7 +75,10 @@ impl Store {
             history_bytes: 0,
             compacted: FIRST_REVISION,
         };
-        Self { inner: Mutex::new(inner), revision: watch::Sender::new(FIRST_REVISION) }
+        Self {
+            inner: Mutex::new(inner),
+            revision: watch::Sender::new(FIRST_REVISION),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -98,13 +105,24 @@ impl Store {
     }
 
     /// The objects as they were at `revision`.
-    pub(crate) fn list_at(&self, resource: &str, prefix: &str, revision: u64) -> Result<Vec<(Arc<str>, Object)>, TooOld> {
+    pub(crate) fn list_at(
+        &self,
+        resource: &str,
+        prefix: &str,
+        revision: u64,
+    ) -> Result<Vec<(Arc<str>, Object)>, TooOld> {
         let inner = self.lock();
         if revision < inner.compacted {
             return Err(TooOld(inner.compacted));
         }
-        let mut objects: BTreeMap<Arc<str>, Object> = inner.range(resource, prefix).into_iter().collect();
-        for change in inner.history.iter().rev().take_while(|c| c.revision > revision) {
+        let mut objects: BTreeMap<Arc<str>, Object> =
+            inner.range(resource, prefix).into_iter().collect();
+        for change in inner
+            .history
+            .iter()
+            .rev()
+            .take_while(|c| c.revision > revision)
+        {
             if &*change.resource == resource && change.key.starts_with(prefix) {
                 match &change.previous {
                     Some(previous) => objects.insert(Arc::clone(&change.key), Arc::clone(previous)),
@@ -116,14 +134,25 @@ impl Store {
     }
 
     /// Up to `limit` changes of a resource after `cursor` (of all resources if `None`), and the new cursor.
-    pub(crate) fn changes(&self, resource: Option<&str>, cursor: u64, limit: usize) -> Result<(Vec<Change>, u64), TooOld> {
+    pub(crate) fn changes(
+        &self,
+        resource: Option<&str>,
+        cursor: u64,
+        limit: usize,
+    ) -> Result<(Vec<Change>, u64), TooOld> {
         let inner = self.lock();
         if cursor < inner.compacted {
             return Err(TooOld(inner.compacted));
         }
         let start = inner.history.partition_point(|c| c.revision <= cursor);
         let wanted = |change: &&Change| resource.is_none_or(|r| &*change.resource == r);
-        let changes: Vec<Change> = inner.history.range(start..).filter(wanted).take(limit).cloned().collect();
+        let changes: Vec<Change> = inner
+            .history
+            .range(start..)
+            .filter(wanted)
+            .take(limit)
+            .cloned()
+            .collect();
         let next = match changes.last() {
             Some(last) if changes.len() == limit => last.revision,
             _ => inner.revision.max(cursor),
@@ -164,17 +193,28 @@ impl Store {
 
 impl Inner {
     fn range(&self, resource: &str, prefix: &str) -> Vec<(Arc<str>, Object)> {
-        let Some(objects) = self.objects.get(resource) else { return Vec::new() };
-        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        let range = objects.range::<str, _>(from).take_while(|(key, _)| key.starts_with(prefix));
-        range.map(|(key, object)| (Arc::clone(key), Arc::clone(object))).collect()
+        let Some(objects) = self.objects.get(resource) else {
+            return Vec::new();
+        };
+        let from = (
+            std::ops::Bound::Included(prefix),
+            std::ops::Bound::Unbounded,
+        );
+        let range = objects
+            .range::<str, _>(from)
+            .take_while(|(key, _)| key.starts_with(prefix));
+        range
+            .map(|(key, object)| (Arc::clone(key), Arc::clone(object)))
+            .collect()
     }
 
     fn record(&mut self, change: Change) {
         self.history_bytes += change.size;
         self.history.push_back(change);
         while self.history.len() > HISTORY_CHANGES || self.history_bytes > HISTORY_BYTES {
-            let Some(oldest) = self.history.pop_front() else { break };
+            let Some(oldest) = self.history.pop_front() else {
+                break;
+            };
             self.history_bytes -= oldest.size;
             self.compacted = oldest.revision;
         }
@@ -204,9 +244,21 @@ impl Transaction<'_> {
         let key: Arc<str> = key.into();
         let objects = self.inner.objects.entry(Arc::clone(&resource)).or_default();
         let previous = objects.insert(Arc::clone(&key), Arc::clone(&object));
-        let change = if previous.is_some() { ChangeType::Modified } else { ChangeType::Added };
+        let change = if previous.is_some() {
+            ChangeType::Modified
+        } else {
+            ChangeType::Added
+        };
         let size = weight(&object);
-        self.inner.record(Change { revision, resource, key, change, object: Arc::clone(&object), previous, size });
+        self.inner.record(Change {
+            revision,
+            resource,
+            key,
+            change,
+            object: Arc::clone(&object),
+            previous,
+            size,
+        });
         object
     }
 
@@ -240,7 +292,12 @@ fn weight(value: &Value) -> usize {
     match value {
         Value::String(text) => 32 + text.len(),
         Value::Array(items) => 32 + items.iter().map(weight).sum::<usize>(),
-        Value::Object(map) => 32 + map.iter().map(|(k, v)| 48 + k.len() + weight(v)).sum::<usize>(),
+        Value::Object(map) => {
+            32 + map
+                .iter()
+                .map(|(k, v)| 48 + k.len() + weight(v))
+                .sum::<usize>()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => 16,
     }
 }
@@ -252,7 +309,11 @@ mod tests {
 
     fn put(store: &Store, key: &str, text: &str) -> u64 {
         let object = store.transact(|tx| tx.put("r", key, json!({"metadata": {}, "v": text})));
-        object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+        object["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     #[test]
@@ -264,17 +325,31 @@ mod tests {
         store.transact(|tx| tx.delete("r", "b", json!({"metadata": {}})));
         let at = |revision| -> Vec<String> {
             let list = store.list_at("r", "", revision).unwrap();
-            list.iter().map(|(k, o)| format!("{k}={}", o["v"].as_str().unwrap())).collect()
+            list.iter()
+                .map(|(k, o)| format!("{k}={}", o["v"].as_str().unwrap()))
+                .collect()
         };
         assert_eq!(at(first), ["a=1"]);
         assert_eq!(at(second), ["a=2", "b=1"]);
         assert_eq!(at(store.revision()), ["a=2"]);
         let (changes, cursor) = store.changes(Some("r"), first, 10).unwrap();
-        assert_eq!(changes.iter().map(|c| c.change).collect::<Vec<_>>(), [ChangeType::Added, ChangeType::Modified, ChangeType::Deleted]);
+        assert_eq!(
+            changes.iter().map(|c| c.change).collect::<Vec<_>>(),
+            [ChangeType::Added, ChangeType::Modified, ChangeType::Deleted]
+        );
         assert_eq!(cursor, store.revision());
         store.compact();
-        assert_eq!(store.changes(Some("r"), first, 10).unwrap_err(), TooOld(store.revision()));
-        assert!(store.changes(Some("r"), store.revision(), 10).unwrap().0.is_empty());
+        assert_eq!(
+            store.changes(Some("r"), first, 10).unwrap_err(),
+            TooOld(store.revision())
+        );
+        assert!(
+            store
+                .changes(Some("r"), store.revision(), 10)
+                .unwrap()
+                .0
+                .is_empty()
+        );
         assert!(store.list_at("r", "", first).is_err());
     }
 

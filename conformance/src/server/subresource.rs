@@ -43,11 +43,17 @@ pub(crate) async fn serve(call: &Call, target: &Target) -> Option<Result<Reply>>
         ("eviction", "pods") => evict,
         ("binding", "pods") => bind,
         ("token", "serviceaccounts") => token,
-        ("finalize", "namespaces") if call.method == Method::PUT => return Some(finalize(call, target)),
+        ("finalize", "namespaces") if call.method == Method::PUT => {
+            return Some(finalize(call, target));
+        }
         ("finalize", "namespaces") => return Some(Err(Failure::method_not_allowed())),
         _ => return None,
     };
-    Some(if call.method == Method::POST { handler(call, target) } else { Err(Failure::method_not_allowed()) })
+    Some(if call.method == Method::POST {
+        handler(call, target)
+    } else {
+        Err(Failure::method_not_allowed())
+    })
 }
 
 fn success(call: &Call) -> Result<Reply> {
@@ -56,37 +62,59 @@ fn success(call: &Call) -> Result<Reply> {
 }
 
 fn stored(call: &Call, target: &Target) -> Result<Object> {
-    call.app.store.get(&target.kind.storage(), &target.key()).ok_or_else(|| target.not_found())
+    call.app
+        .store
+        .get(&target.kind.storage(), &target.key())
+        .ok_or_else(|| target.not_found())
 }
 
 fn evict(call: &Call, target: &Target) -> Result<Reply> {
     stored(call, target)?;
     let eviction = write::decode_other(call, "Eviction", "policy/v1")?;
-    let name = eviction["metadata"]["name"].as_str().unwrap_or(&target.name);
+    let name = eviction["metadata"]["name"]
+        .as_str()
+        .unwrap_or(&target.name);
     if name != target.name {
-        return Err(Failure::bad_request("name in URL does not match name in Eviction object"));
+        return Err(Failure::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     let mut options = DeleteOptions::from_value(&eviction["deleteOptions"]);
     options.dry_run |= call.query.all("dryRun").any(|v| v == "All");
-    call.app.store.transact(|tx| delete::delete_in(tx, &target.kind, &target.key(), &options))?;
+    call.app
+        .store
+        .transact(|tx| delete::delete_in(tx, &target.kind, &target.key(), &options))?;
     success(call)
 }
 
 fn bind(call: &Call, target: &Target) -> Result<Reply> {
     let binding = write::decode_other(call, "Binding", "v1")?;
-    let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+    let node = binding["target"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     if node.is_empty() {
         let cause = Cause::required("target.name", "");
         return Err(write::invalid("", "Binding", &target.name, cause));
     }
     call.app.store.transact(|tx| {
-        let pod = tx.get("pods", &target.key()).ok_or_else(|| target.not_found())?;
+        let pod = tx
+            .get("pods", &target.key())
+            .ok_or_else(|| target.not_found())?;
         if let Some(assigned) = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
-            let why = format!("pod {} is already assigned to node \"{assigned}\"", target.name);
-            let resource = super::status::Qualified { group: "", name: "pods/binding" };
+            let why = format!(
+                "pod {} is already assigned to node \"{assigned}\"",
+                target.name
+            );
+            let resource = super::status::Qualified {
+                group: "",
+                name: "pods/binding",
+            };
             return Err(Failure::conflict(&resource, &target.name, &why));
         }
-        update::modify(tx, "pods", &target.key(), |pod| pod["spec"]["nodeName"] = node.into());
+        update::modify(tx, "pods", &target.key(), |pod| {
+            pod["spec"]["nodeName"] = node.into()
+        });
         Ok(())
     })?;
     success(call)
@@ -95,15 +123,25 @@ fn bind(call: &Call, target: &Target) -> Result<Reply> {
 fn token(call: &Call, target: &Target) -> Result<Reply> {
     let account = stored(call, target)?;
     let mut request = write::decode_other(call, "TokenRequest", "authentication.k8s.io/v1")?;
-    let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    let seconds = request["spec"]["expirationSeconds"]
+        .as_i64()
+        .unwrap_or(3600);
     if seconds < 600 {
         let detail = "may not specify a duration less than 10 minutes";
         let cause = Cause::invalid("spec.expirationSeconds", &seconds.to_string(), detail);
-        return Err(write::invalid("authentication.k8s.io", "TokenRequest", "", cause));
+        return Err(write::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            "",
+            cause,
+        ));
     }
     let now = Timestamp::now();
     let user = format!("system:serviceaccount:{}:{}", target.namespace, target.name);
-    let issued = call.app.auth.issue(&user, now.seconds.saturating_add(seconds));
+    let issued = call
+        .app
+        .auth
+        .issue(&user, now.seconds.saturating_add(seconds));
     request["kind"] = "TokenRequest".into();
     request["apiVersion"] = "authentication.k8s.io/v1".into();
     request["metadata"] = json!({
@@ -120,7 +158,8 @@ fn token(call: &Call, target: &Target) -> Result<Reply> {
     if request["spec"]["boundObjectRef"].is_null() {
         request["spec"]["boundObjectRef"] = Value::Null;
     }
-    request["status"] = json!({"token": issued, "expirationTimestamp": now.plus_seconds(seconds).rfc3339()});
+    request["status"] =
+        json!({"token": issued, "expirationTimestamp": now.plus_seconds(seconds).rfc3339()});
     reply::value(call, 201, &request)
 }
 
@@ -129,7 +168,9 @@ fn finalize(call: &Call, target: &Target) -> Result<Reply> {
     let finalizers = namespace["spec"]["finalizers"].clone();
     let object = call.app.store.transact(|tx| {
         let change = |object: &mut Value| match finalizers {
-            Value::Array(list) if !list.is_empty() => object["spec"]["finalizers"] = Value::Array(list),
+            Value::Array(list) if !list.is_empty() => {
+                object["spec"]["finalizers"] = Value::Array(list)
+            }
             _ => object["spec"] = json!({}),
         };
         update::modify(tx, "namespaces", &target.key(), change).ok_or_else(|| target.not_found())
@@ -139,7 +180,9 @@ fn finalize(call: &Call, target: &Target) -> Result<Reply> {
 
 /// The value at a path such as `.spec.replicas`.
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
-    path.split('.').filter(|p| !p.is_empty()).fold(object, |v, part| v.get(part).unwrap_or(&Value::Null))
+    path.split('.')
+        .filter(|p| !p.is_empty())
+        .fold(object, |v, part| v.get(part).unwrap_or(&Value::Null))
 }
 
 fn set_at(object: &mut Value, path: &str, value: Value) {
@@ -156,7 +199,10 @@ fn set_at(object: &mut Value, path: &str, value: Value) {
 fn to_scale(object: &Value, scale: &Scale, built_in: bool) -> Result<Value> {
     let replicas = at(object, &scale.spec_replicas);
     if replicas.is_null() && !built_in {
-        let why = format!("the spec replicas field \"{}\" does not exist", scale.spec_replicas);
+        let why = format!(
+            "the spec replicas field \"{}\" does not exist",
+            scale.spec_replicas
+        );
         return Err(Failure::internal(&why));
     }
     let metadata = &object["metadata"];
@@ -173,7 +219,10 @@ fn to_scale(object: &Value, scale: &Scale, built_in: bool) -> Result<Value> {
         Some(path) => at(object, path).as_str().unwrap_or_default().to_owned(),
         None => {
             let labels = object["spec"]["selector"]["matchLabels"].as_object();
-            let pairs = labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+            let pairs = labels
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
             pairs.collect::<Vec<_>>().join(",")
         }
     };
@@ -185,15 +234,28 @@ fn to_scale(object: &Value, scale: &Scale, built_in: bool) -> Result<Value> {
 
 fn get_scale(call: &Call, target: &Target, scale: &Scale) -> Result<Reply> {
     let object = stored(call, target)?;
-    reply::value(call, 200, &to_scale(&object, scale, target.kind.custom.is_none())?)
+    reply::value(
+        call,
+        200,
+        &to_scale(&object, scale, target.kind.custom.is_none())?,
+    )
 }
 
 /// Writes the replicas of a scale back into its object.
-fn store_scale(call: &Call, target: &Target, scale: &Scale, writer: &Writer, change: impl FnOnce(&mut Value) -> Result<()>) -> Result<Reply> {
+fn store_scale(
+    call: &Call,
+    target: &Target,
+    scale: &Scale,
+    writer: &Writer,
+    change: impl FnOnce(&mut Value) -> Result<()>,
+) -> Result<Reply> {
     let kind = &target.kind;
     let built_in = kind.custom.is_none();
     let written = call.app.store.transact(|tx| {
-        let old = tx.get(&kind.storage(), &target.key()).cloned().ok_or_else(|| target.not_found())?;
+        let old = tx
+            .get(&kind.storage(), &target.key())
+            .cloned()
+            .ok_or_else(|| target.not_found())?;
         let mut wanted = to_scale(&old, scale, built_in)?;
         change(&mut wanted)?;
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
@@ -216,10 +278,19 @@ fn store_scale(call: &Call, target: &Target, scale: &Scale, writer: &Writer, cha
 fn put_scale(call: &Call, target: &Target, scale: &Scale) -> Result<Reply> {
     let options = call.write_options("UpdateOptions", false)?;
     let given = write::decode_other(call, "Scale", "autoscaling/v1")?;
-    let writer = Writer::new(&target.kind, &options.manager, "Update", "scale", options.dry_run);
+    let writer = Writer::new(
+        &target.kind,
+        &options.manager,
+        "Update",
+        "scale",
+        options.dry_run,
+    );
     let name = given["metadata"]["name"].as_str().unwrap_or_default();
     if name != target.name {
-        let message = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+        let message = format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        );
         return Err(Failure::bad_request(message));
     }
     store_scale(call, target, scale, &writer, |wanted| {
@@ -233,11 +304,18 @@ fn patch_scale(call: &Call, target: &Target, scale: &Scale) -> Result<Reply> {
     let apply = patch_type == PatchType::Apply;
     let options = call.write_options("PatchOptions", apply)?;
     let patch = if apply {
-        write::parse_yaml(&call.body).map_err(|why| Failure::bad_request(format!("error decoding YAML: {why}")))?
+        write::parse_yaml(&call.body)
+            .map_err(|why| Failure::bad_request(format!("error decoding YAML: {why}")))?
     } else {
         write::parse_patch(call)?
     };
-    let writer = Writer::new(&target.kind, &options.manager, "Update", "scale", options.dry_run);
+    let writer = Writer::new(
+        &target.kind,
+        &options.manager,
+        "Update",
+        "scale",
+        options.dry_run,
+    );
     store_scale(call, target, scale, &writer, |wanted| {
         *wanted = write::patched(&target.kind, wanted, patch_type, &patch)?;
         Ok(())

@@ -18,12 +18,24 @@ const AGE: &str = "CreationTimestamp is a timestamp representing the server time
     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 /// A table of `objects`, with the objects that `includeObject` asks for.
-pub(crate) fn table(call: &Call, kind: &Kind, objects: &[&Value], metadata: &Value) -> Result<Value> {
+pub(crate) fn table(
+    call: &Call,
+    kind: &Kind,
+    objects: &[&Value],
+    metadata: &Value,
+) -> Result<Value> {
     let include = call.query.text("includeObject");
     if !matches!(include, "" | "None" | "Metadata" | "Object") {
         let supported = "\"Metadata\", \"None\", \"Object\"";
         let cause = Cause::not_supported("includeObject", &format!("{include:?}"), supported);
-        let mut failure = Failure::invalid(&Qualified { group: "meta.k8s.io", name: "TableOptions" }, "", &[cause]);
+        let mut failure = Failure::invalid(
+            &Qualified {
+                group: "meta.k8s.io",
+                name: "TableOptions",
+            },
+            "",
+            &[cause],
+        );
         if let Some(message) = failure.status()["message"].as_str() {
             failure = Failure::bad_request(message);
         }
@@ -53,7 +65,13 @@ pub(crate) fn rows(kind: &Kind, objects: &[&Value], metadata: &Value, include: &
 type Cell = Box<dyn Fn(&Value) -> Value>;
 type Column = (Value, Cell);
 
-fn column(name: &str, r#type: &str, description: &str, priority: i64, cell: impl Fn(&Value) -> Value + 'static) -> Column {
+fn column(
+    name: &str,
+    r#type: &str,
+    description: &str,
+    priority: i64,
+    cell: impl Fn(&Value) -> Value + 'static,
+) -> Column {
     let format = if name == "Name" { "name" } else { "" };
     let definition = json!({"name": name, "type": r#type, "format": format, "description": description, "priority": priority});
     (definition, Box::new(cell))
@@ -69,7 +87,10 @@ fn text(value: &Value) -> Value {
 
 fn age(value: &Value) -> Value {
     let created = value.as_str().and_then(Timestamp::parse_rfc3339);
-    created.map_or_else(|| "<unknown>".into(), |at| human_duration(at.elapsed()).into())
+    created.map_or_else(
+        || "<unknown>".into(),
+        |at| human_duration(at.elapsed()).into(),
+    )
 }
 
 fn count(value: &Value) -> Value {
@@ -77,7 +98,9 @@ fn count(value: &Value) -> Value {
 }
 
 fn columns(kind: &Kind) -> Vec<Column> {
-    let mut columns = vec![column("Name", "string", NAME, 0, |o| text(&o["metadata"]["name"]))];
+    let mut columns = vec![column("Name", "string", NAME, 0, |o| {
+        text(&o["metadata"]["name"])
+    })];
     if let Some(custom) = &kind.custom
         && !custom.columns.is_empty()
     {
@@ -87,67 +110,149 @@ fn columns(kind: &Kind) -> Vec<Column> {
     match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "configmaps") => {
             let length = |v: &Value| v.as_object().map_or(0, serde_json::Map::len);
-            columns.push(column("Data", "string", "Data contains the configuration data.", 0, move |o| {
-                (length(&o["data"]) + length(&o["binaryData"])).into()
-            }));
+            columns.push(column(
+                "Data",
+                "string",
+                "Data contains the configuration data.",
+                0,
+                move |o| (length(&o["data"]) + length(&o["binaryData"])).into(),
+            ));
         }
         ("", "pods") => pods(&mut columns),
         ("", "namespaces") => {
-            columns.push(column("Status", "string", "The status of the namespace", 0, |o| text(&o["status"]["phase"])));
+            columns.push(column(
+                "Status",
+                "string",
+                "The status of the namespace",
+                0,
+                |o| text(&o["status"]["phase"]),
+            ));
         }
         ("", "nodes") => {
-            columns.push(column("Status", "string", "The status of the node", 0, |_| "Ready".into()));
-            columns.push(column("Version", "string", "Kubelet Version", 0, |o| text(&o["status"]["nodeInfo"]["kubeletVersion"])));
+            columns.push(column(
+                "Status",
+                "string",
+                "The status of the node",
+                0,
+                |_| "Ready".into(),
+            ));
+            columns.push(column("Version", "string", "Kubelet Version", 0, |o| {
+                text(&o["status"]["nodeInfo"]["kubeletVersion"])
+            }));
         }
         ("apps", "deployments") => {
-            columns.push(column("Ready", "string", "Number of the pod with ready state", 0, |o| {
-                format!("{}/{}", count(&o["status"]["readyReplicas"]), count(&o["spec"]["replicas"])).into()
+            columns.push(column(
+                "Ready",
+                "string",
+                "Number of the pod with ready state",
+                0,
+                |o| {
+                    format!(
+                        "{}/{}",
+                        count(&o["status"]["readyReplicas"]),
+                        count(&o["spec"]["replicas"])
+                    )
+                    .into()
+                },
+            ));
+            columns.push(column("Up-to-date", "string", "Updated replicas", 0, |o| {
+                count(&o["status"]["updatedReplicas"])
             }));
-            columns.push(column("Up-to-date", "string", "Updated replicas", 0, |o| count(&o["status"]["updatedReplicas"])));
-            columns.push(column("Available", "string", "Available replicas", 0, |o| count(&o["status"]["availableReplicas"])));
+            columns.push(column(
+                "Available",
+                "string",
+                "Available replicas",
+                0,
+                |o| count(&o["status"]["availableReplicas"]),
+            ));
         }
         _ => {}
     }
-    columns.push(column("Age", "string", AGE, 0, |o| age(&o["metadata"]["creationTimestamp"])));
+    columns.push(column("Age", "string", AGE, 0, |o| {
+        age(&o["metadata"]["creationTimestamp"])
+    }));
     if kind.is("", "pods") {
-        columns.push(column("IP", "string", "podIP address allocated to the pod.", 1, |o| {
-            let ip = text(&o["status"]["podIP"]);
-            if ip == "" { "<none>".into() } else { ip }
-        }));
-        columns.push(column("Node", "string", "NodeName indicates in which node this pod is scheduled.", 1, |o| {
-            let node = text(&o["spec"]["nodeName"]);
-            if node == "" { "<none>".into() } else { node }
-        }));
+        columns.push(column(
+            "IP",
+            "string",
+            "podIP address allocated to the pod.",
+            1,
+            |o| {
+                let ip = text(&o["status"]["podIP"]);
+                if ip == "" { "<none>".into() } else { ip }
+            },
+        ));
+        columns.push(column(
+            "Node",
+            "string",
+            "NodeName indicates in which node this pod is scheduled.",
+            1,
+            |o| {
+                let node = text(&o["spec"]["nodeName"]);
+                if node == "" { "<none>".into() } else { node }
+            },
+        ));
     }
     columns
 }
 
 fn pods(columns: &mut Vec<Column>) {
-    let statuses = |o: &Value| o["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
-    columns.push(column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic.", 0, move |o| {
-        let ready = statuses(o).iter().filter(|s| s["ready"] == true).count();
-        let total = o["spec"]["containers"].as_array().map_or(0, Vec::len);
-        format!("{ready}/{total}").into()
-    }));
-    columns.push(column("Status", "string", "The aggregate status of the containers in this pod.", 0, move |o| {
-        if o["metadata"]["deletionTimestamp"].is_string() {
-            return "Terminating".into();
-        }
-        let reason = statuses(o).iter().rev().find_map(|s| {
-            let state = &s["state"];
-            let reason = state["waiting"]["reason"].as_str().or_else(|| state["terminated"]["reason"].as_str());
-            reason.map(str::to_owned)
-        });
-        reason.map_or_else(|| text(&o["status"]["phase"]), Into::into)
-    }));
-    columns.push(column("Restarts", "string", "The number of times the containers in this pod have been restarted.", 0, move |o| {
-        let restarts: i64 = statuses(o).iter().filter_map(|s| s["restartCount"].as_i64()).sum();
-        restarts.to_string().into()
-    }));
+    let statuses = |o: &Value| {
+        o["status"]["containerStatuses"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
+    columns.push(column(
+        "Ready",
+        "string",
+        "The aggregate readiness state of this pod for accepting traffic.",
+        0,
+        move |o| {
+            let ready = statuses(o).iter().filter(|s| s["ready"] == true).count();
+            let total = o["spec"]["containers"].as_array().map_or(0, Vec::len);
+            format!("{ready}/{total}").into()
+        },
+    ));
+    columns.push(column(
+        "Status",
+        "string",
+        "The aggregate status of the containers in this pod.",
+        0,
+        move |o| {
+            if o["metadata"]["deletionTimestamp"].is_string() {
+                return "Terminating".into();
+            }
+            let reason = statuses(o).iter().rev().find_map(|s| {
+                let state = &s["state"];
+                let reason = state["waiting"]["reason"]
+                    .as_str()
+                    .or_else(|| state["terminated"]["reason"].as_str());
+                reason.map(str::to_owned)
+            });
+            reason.map_or_else(|| text(&o["status"]["phase"]), Into::into)
+        },
+    ));
+    columns.push(column(
+        "Restarts",
+        "string",
+        "The number of times the containers in this pod have been restarted.",
+        0,
+        move |o| {
+            let restarts: i64 = statuses(o)
+                .iter()
+                .filter_map(|s| s["restartCount"].as_i64())
+                .sum();
+            restarts.to_string().into()
+        },
+    ));
 }
 
 fn custom_column(definition: &Value) -> Column {
-    let path = definition["jsonPath"].as_str().unwrap_or_default().to_owned();
+    let path = definition["jsonPath"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let kind = definition["type"].as_str().unwrap_or("string").to_owned();
     let description = definition["description"].as_str().map_or_else(
         || format!("Custom resource definition column (in JSONPath format): {path}"),

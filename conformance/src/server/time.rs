@@ -11,7 +11,9 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     pub(crate) fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Self {
             seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
             nanos: since.subsec_nanos(),
@@ -19,7 +21,10 @@ impl Timestamp {
     }
 
     pub(crate) fn plus_seconds(self, seconds: i64) -> Self {
-        Self { seconds: self.seconds.saturating_add(seconds), nanos: self.nanos }
+        Self {
+            seconds: self.seconds.saturating_add(seconds),
+            nanos: self.nanos,
+        }
     }
 
     /// `metav1.Time`: whole seconds.
@@ -37,7 +42,10 @@ impl Timestamp {
     pub(crate) fn parse_rfc3339(text: &str) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| -> Option<i64> {
             let digits = text.get(range)?;
-            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+            digits
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+                .then(|| digits.parse().ok())?
         };
         let bytes = text.as_bytes();
         let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
@@ -57,7 +65,11 @@ impl Timestamp {
                 return None;
             }
             for i in 0..9 {
-                let digit = fraction.as_bytes().get(i).filter(|_| i < digits).map_or(0, |b| b - b'0');
+                let digit = fraction
+                    .as_bytes()
+                    .get(i)
+                    .filter(|_| i < digits)
+                    .map_or(0, |b| b - b'0');
                 nanos = nanos * 10 + u32::from(digit);
             }
             rest = fraction.get(digits..)?;
@@ -74,8 +86,12 @@ impl Timestamp {
             }
             _ => return None,
         };
-        let seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-        Some(Self { seconds: seconds - offset, nanos })
+        let seconds =
+            days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+        Some(Self {
+            seconds: seconds - offset,
+            nanos,
+        })
     }
 
     /// How long ago this was; zero if it lies ahead.
@@ -121,10 +137,21 @@ pub(crate) fn parse_go_duration(text: &str) -> Option<Duration> {
     }
     let mut total = 0.0_f64;
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+        let digits = rest
+            .bytes()
+            .take_while(|b| b.is_ascii_digit() || *b == b'.')
+            .count();
         let value: f64 = rest.get(..digits)?.parse().ok()?;
         rest = rest.get(digits..)?;
-        let units = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let units = [
+            ("ns", 1e-9),
+            ("us", 1e-6),
+            ("µs", 1e-6),
+            ("ms", 1e-3),
+            ("s", 1.0),
+            ("m", 60.0),
+            ("h", 3600.0),
+        ];
         let (unit, scale) = units.iter().find(|(unit, _)| rest.starts_with(unit))?;
         total += value * scale;
         rest = rest.get(unit.len()..)?;
@@ -137,7 +164,11 @@ pub(crate) fn human_duration(age: Duration) -> String {
     let seconds = age.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     let with = |big: u64, unit: char, small: u64, small_unit: char| {
-        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{small_unit}") }
+        if small == 0 {
+            format!("{big}{unit}")
+        } else {
+            format!("{big}{unit}{small}{small_unit}")
+        }
     };
     if seconds < 120 {
         format!("{seconds}s")
@@ -162,12 +193,21 @@ mod tests {
 
     #[test]
     fn timestamps_round_trip() {
-        for text in ["1970-01-01T00:00:00Z", "2024-02-29T23:59:59Z", "2026-11-23T06:19:18Z"] {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "2024-02-29T23:59:59Z",
+            "2026-11-23T06:19:18Z",
+        ] {
             assert_eq!(Timestamp::parse_rfc3339(text).unwrap().rfc3339(), text);
         }
         let moment = Timestamp::parse_rfc3339("2026-11-23T07:19:18.25+01:00").unwrap();
         assert_eq!(moment.rfc3339_nanos(), "2026-11-23T06:19:18.250000000Z");
-        for bad in ["yesterday", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T06:19:18.Z"] {
+        for bad in [
+            "yesterday",
+            "2026-11-23",
+            "2026-13-01T00:00:00Z",
+            "2026-11-23T06:19:18.Z",
+        ] {
             assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad}");
         }
     }

@@ -31,7 +31,9 @@ pub(crate) fn is_label(text: &str) -> bool {
 pub(crate) fn is_subdomain(text: &str) -> bool {
     let part = |part: &str| {
         let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        part.starts_with(alphanumeric) && part.ends_with(alphanumeric) && part.chars().all(|c| alphanumeric(c) || c == '-')
+        part.starts_with(alphanumeric)
+            && part.ends_with(alphanumeric)
+            && part.chars().all(|c| alphanumeric(c) || c == '-')
     };
     text.len() <= 253 && text.split('.').all(part)
 }
@@ -49,7 +51,11 @@ pub(crate) fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<
             }
         }
         ("apps", _) => workload(object, old, &mut causes),
-        ("batch", "jobs") => pod_spec(&object["spec"]["template"]["spec"], "spec.template.spec", &mut causes),
+        ("batch", "jobs") => pod_spec(
+            &object["spec"]["template"]["spec"],
+            "spec.template.spec",
+            &mut causes,
+        ),
         ("apiextensions.k8s.io", _) => definition(object, &mut causes),
         _ => {}
     }
@@ -63,9 +69,15 @@ fn metadata(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec<C
     let metadata = &object["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
     if name.is_empty() {
-        causes.push(Cause::required("metadata.name", "name or generateName is required"));
+        causes.push(Cause::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     } else if old.is_none() {
-        let label = matches!((kind.group.as_str(), kind.resource.as_str()), ("", "namespaces" | "services"));
+        let label = matches!(
+            (kind.group.as_str(), kind.resource.as_str()),
+            ("", "namespaces" | "services")
+        );
         if label && !is_label(name) {
             causes.push(Cause::invalid("metadata.name", &quote(name), LABEL));
         } else if !is_subdomain(name) {
@@ -82,15 +94,29 @@ fn metadata(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec<C
         }
         let value = value.as_str().unwrap_or_default();
         if !value.is_empty() && !is_label_text(value) {
-            causes.push(Cause::invalid("metadata.labels", &quote(value), LABEL_VALUE));
+            causes.push(Cause::invalid(
+                "metadata.labels",
+                &quote(value),
+                LABEL_VALUE,
+            ));
         }
     }
     if let Some(old) = old
         && old["metadata"]["deletionTimestamp"].is_string()
     {
-        let before = old["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let after = metadata["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let new: Vec<String> = after.iter().filter(|f| !before.contains(f)).map(Value::to_string).collect();
+        let before = old["metadata"]["finalizers"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let after = metadata["finalizers"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let new: Vec<String> = after
+            .iter()
+            .filter(|f| !before.contains(f))
+            .map(Value::to_string)
+            .collect();
         if !new.is_empty() {
             let detail = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
@@ -113,13 +139,21 @@ fn config(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         for (key, value) in object[field].as_object().into_iter().flatten() {
             let valid = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
             if key.is_empty() || !key.chars().all(valid) {
-                causes.push(Cause::invalid(format!("{field}[{key}]"), &quote(key), CONFIG_KEY));
+                causes.push(Cause::invalid(
+                    format!("{field}[{key}]"),
+                    &quote(key),
+                    CONFIG_KEY,
+                ));
             }
             total += value.as_str().map_or(0, str::len);
         }
     }
     if total > 1 << 20 {
-        causes.push(Cause::new("FieldValueTooLong", "Too long: may not be more than 1048576 bytes", ""));
+        causes.push(Cause::new(
+            "FieldValueTooLong",
+            "Too long: may not be more than 1048576 bytes",
+            "",
+        ));
     }
     if let Some(old) = old
         && old["immutable"] == true
@@ -134,21 +168,40 @@ fn config(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
 }
 
 fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let containers = spec["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if containers.is_empty() {
         causes.push(Cause::required(format!("{path}.containers"), ""));
     }
     let mut names = Vec::new();
-    let init = spec["initContainers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let all = init.iter().map(|c| ("initContainers", c)).chain(containers.iter().map(|c| ("containers", c)));
+    let init = spec["initContainers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let all = init
+        .iter()
+        .map(|c| ("initContainers", c))
+        .chain(containers.iter().map(|c| ("containers", c)));
     for (i, (field, container)) in all.enumerate() {
-        let index = if field == "containers" { i - init.len() } else { i };
+        let index = if field == "containers" {
+            i - init.len()
+        } else {
+            i
+        };
         let at = format!("{path}.{field}[{index}]");
         match container["name"].as_str().unwrap_or_default() {
             "" => causes.push(Cause::required(format!("{at}.name"), "")),
-            name if !is_label(name) => causes.push(Cause::invalid(format!("{at}.name"), &quote(name), LABEL)),
+            name if !is_label(name) => {
+                causes.push(Cause::invalid(format!("{at}.name"), &quote(name), LABEL))
+            }
             name if names.contains(&name) => {
-                causes.push(Cause::new("FieldValueDuplicate", format!("Duplicate value: {}", quote(name)), format!("{at}.name")));
+                causes.push(Cause::new(
+                    "FieldValueDuplicate",
+                    format!("Duplicate value: {}", quote(name)),
+                    format!("{at}.name"),
+                ));
             }
             name => names.push(name),
         }
@@ -160,7 +213,11 @@ fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         None | Some("Always" | "OnFailure" | "Never") => {}
         Some(other) => {
             let supported = "\"Always\", \"OnFailure\", \"Never\"";
-            causes.push(Cause::not_supported(format!("{path}.restartPolicy"), &quote(other), supported));
+            causes.push(Cause::not_supported(
+                format!("{path}.restartPolicy"),
+                &quote(other),
+                supported,
+            ));
         }
     }
 }
@@ -169,7 +226,13 @@ fn pod_update(object: &Value, old: &Value, causes: &mut Vec<Cause>) {
     let mutable = |value: &Value| {
         let mut spec = value["spec"].clone();
         if let Some(map) = spec.as_object_mut() {
-            for key in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName", "ephemeralContainers"] {
+            for key in [
+                "activeDeadlineSeconds",
+                "tolerations",
+                "terminationGracePeriodSeconds",
+                "nodeName",
+                "ephemeralContainers",
+            ] {
                 map.remove(key);
             }
         }
@@ -193,7 +256,11 @@ fn pod_update(object: &Value, old: &Value, causes: &mut Vec<Cause>) {
 fn workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     if let Some(replicas) = spec["replicas"].as_i64().filter(|n| *n < 0) {
-        causes.push(Cause::invalid("spec.replicas", &replicas.to_string(), "must be greater than or equal to 0"));
+        causes.push(Cause::invalid(
+            "spec.replicas",
+            &replicas.to_string(),
+            "must be greater than or equal to 0",
+        ));
     }
     if spec["selector"].is_null() {
         causes.push(Cause::required("spec.selector", ""));
@@ -201,15 +268,27 @@ fn workload(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         let labels = &spec["template"]["metadata"]["labels"];
         if !label_selector_matches(&spec["selector"], labels) {
             let detail = "`selector` does not match template `labels`";
-            let shown = if labels.is_null() { "null".into() } else { labels.to_string() };
-            causes.push(Cause::invalid("spec.template.metadata.labels", &shown, detail));
+            let shown = if labels.is_null() {
+                "null".into()
+            } else {
+                labels.to_string()
+            };
+            causes.push(Cause::invalid(
+                "spec.template.metadata.labels",
+                &shown,
+                detail,
+            ));
         }
     }
     pod_spec(&spec["template"]["spec"], "spec.template.spec", causes);
     if let Some(old) = old
         && old["spec"]["selector"] != spec["selector"]
     {
-        causes.push(Cause::invalid("spec.selector", &spec["selector"].to_string(), "field is immutable"));
+        causes.push(Cause::invalid(
+            "spec.selector",
+            &spec["selector"].to_string(),
+            "field is immutable",
+        ));
     }
 }
 
@@ -230,16 +309,30 @@ fn definition(object: &Value, causes: &mut Vec<Cause>) {
     }
     if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
         let shown = quote(&text(&spec["scope"]));
-        causes.push(Cause::not_supported("spec.scope", &shown, "\"Cluster\", \"Namespaced\""));
+        causes.push(Cause::not_supported(
+            "spec.scope",
+            &shown,
+            "\"Cluster\", \"Namespaced\"",
+        ));
     }
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
         let detail = "must have exactly one version marked as storage version";
-        causes.push(Cause::invalid("spec.versions", &spec["versions"].to_string(), detail));
+        causes.push(Cause::invalid(
+            "spec.versions",
+            &spec["versions"].to_string(),
+            detail,
+        ));
     }
     for (i, version) in versions.iter().enumerate() {
         if !version["schema"]["openAPIV3Schema"].is_object() {
-            causes.push(Cause::required(format!("spec.versions[{i}].schema.openAPIV3Schema"), ""));
+            causes.push(Cause::required(
+                format!("spec.versions[{i}].schema.openAPIV3Schema"),
+                "",
+            ));
         }
     }
 }

@@ -43,7 +43,9 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
         Ok(version) => version,
         Err(_) if text.is_empty() => 0,
         Err(_) => {
-            let why = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+            let why = format!(
+                "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            );
             return Err(Failure::unclassified(why));
         }
     };
@@ -57,7 +59,8 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
     if initial == Some(true) {
         // The head comes only when the version is there, or with the error.
         let mut revisions = call.app.store.subscribe();
-        let reached = tokio::time::timeout(FUTURE_REVISION_WAIT, revisions.wait_for(|r| *r >= version)).await;
+        let reached =
+            tokio::time::timeout(FUTURE_REVISION_WAIT, revisions.wait_for(|r| *r >= version)).await;
         if !matches!(reached, Ok(Ok(_))) {
             let failure = Failure::resource_version_too_large(version, call.app.store.revision());
             let mut line = event_line("ERROR", &failure_object(&failure), Style::Typed);
@@ -79,9 +82,13 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
         sender,
     };
     let start = match (initial, version) {
-        (Some(true), _) => Start::Initial { bookmark: bookmarks },
+        (Some(true), _) => Start::Initial {
+            bookmark: bookmarks,
+        },
         (Some(false), 0) => Start::Now,
-        (None, 0) => Start::Initial { bookmark: bookmarks },
+        (None, 0) => Start::Initial {
+            bookmark: bookmarks,
+        },
         (Some(false) | None, version) => Start::After(version),
     };
     let app = Arc::clone(&call.app);
@@ -90,7 +97,11 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
         stream.run(start, length).await;
         drop(open);
     });
-    Ok(reply::plain(200, "application/json", Body::stream(receiver)))
+    Ok(reply::plain(
+        200,
+        "application/json",
+        Body::stream(receiver),
+    ))
 }
 
 fn chunked(bytes: Vec<u8>) -> Body {
@@ -144,7 +155,12 @@ impl Stream {
         let _ = tokio::time::timeout_at(deadline, served).await;
     }
 
-    async fn serve(&mut self, start: Start, length: Duration, deadline: Instant) -> std::result::Result<(), Gone> {
+    async fn serve(
+        &mut self,
+        start: Start,
+        length: Duration,
+        deadline: Instant,
+    ) -> std::result::Result<(), Gone> {
         let mut revisions = self.app.store.subscribe();
         let mut cursor = match start {
             Start::Now => self.app.store.revision(),
@@ -180,7 +196,9 @@ impl Stream {
                 }
                 Err(oldest) => {
                     let failure = Failure::too_old(cursor, oldest.0);
-                    return self.send_line(event_line("ERROR", &failure_object(&failure), Style::Typed)).await;
+                    return self
+                        .send_line(event_line("ERROR", &failure_object(&failure), Style::Typed))
+                        .await;
                 }
             }
             if self.kind.custom.is_some() && self.app.kinds.by_storage(&self.storage).is_none() {
@@ -211,12 +229,17 @@ impl Stream {
         if !change.key.starts_with(&self.prefix) {
             return Ok(());
         }
-        let before = change.previous.as_ref().is_some_and(|previous| self.selector.matches(previous));
+        let before = change
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.selector.matches(previous));
         let after = change.change != ChangeType::Deleted && self.selector.matches(&change.object);
         match (before, after) {
             (false, true) => self.send("ADDED", &change.object).await,
             (true, true) => self.send("MODIFIED", &change.object).await,
-            (true, false) if change.change == ChangeType::Deleted => self.send("DELETED", &change.object).await,
+            (true, false) if change.change == ChangeType::Deleted => {
+                self.send("DELETED", &change.object).await
+            }
             (true, false) => {
                 // It left the selector: its last selected state, at the new version.
                 let mut last = change.previous.as_deref().cloned().unwrap_or_default();
@@ -227,7 +250,11 @@ impl Stream {
         }
     }
 
-    async fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> std::result::Result<(), Gone> {
+    async fn bookmark(
+        &mut self,
+        revision: u64,
+        initial_events_end: bool,
+    ) -> std::result::Result<(), Gone> {
         let mut object = self.kind.zero();
         object["kind"] = self.kind.kind.as_str().into();
         object["apiVersion"] = self.kind.api_version().into();
@@ -240,7 +267,11 @@ impl Stream {
 
     async fn send(&mut self, event: &str, object: &Value) -> std::result::Result<(), Gone> {
         let line = match self.transform {
-            Transform::None => event_line(event, &reply::in_version(&self.kind, object), self.kind.style()),
+            Transform::None => event_line(
+                event,
+                &reply::in_version(&self.kind, object),
+                self.kind.style(),
+            ),
             Transform::Metadata => event_line(event, &reply::partial(object), Style::Typed),
             Transform::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
