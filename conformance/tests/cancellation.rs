@@ -52,8 +52,15 @@ async fn a_dropped_stream_leaves_the_client_usable<R: Drive>(
         let mut watch = client.stream(maps().watch());
         // A stream whose `next` was dropped loses nothing.
         if !drop_at_await(watch.next(), awaits).await {
-            let first = watch.next().await.expect("an event").expect("which decodes");
-            assert!(matches!(first, kubewire::stream::WatchEvent::Added(_)), "{first:?}");
+            let first = watch
+                .next()
+                .await
+                .expect("an event")
+                .expect("which decodes");
+            assert!(
+                matches!(first, kubewire::stream::WatchEvent::Added(_)),
+                "{first:?}"
+            );
         }
         drop(watch);
         works(&client).await;

@@ -112,45 +112,50 @@ impl<R: Drive> Pool<R> {
     ///
     /// Dropping the future is harmless: a dial that others wait for goes over to one of them.
     pub(crate) async fn checkout(&self) -> Result<Lease, Error> {
-        let mut waits_for = None;
+        let mut waited_for = None;
         loop {
-            let ticket = {
-                let mut state = self.lock();
-                if let Some(lease) = state.take() {
-                    return Ok(lease);
+            match self.step(waited_for)? {
+                Step::Use(lease) => return Ok(lease),
+                Step::Dial(ticket) => return self.dial(ticket).await,
+                Step::Wait(round) => {
+                    waited_for = Some(round);
+                    self.wait(round).await;
                 }
-                if let (Some(round), Some((failed, error))) = (waits_for, &state.failed)
-                    && round == *failed
-                {
-                    return Err(error.clone());
-                }
-                if state.protocol == Some(Protocol::Http1) {
-                    // Nobody could share it.
-                    None
-                } else if state.dialing {
-                    waits_for = Some(state.round);
-                    drop(state);
-                    self.wait(waits_for).await;
-                    continue;
-                } else {
-                    state.dialing = true;
-                    state.round += 1;
-                    state.failed = None;
-                    Some(Ticket {
-                        pool: self,
-                        failure: None,
-                    })
-                }
-            };
-            return self.dial(ticket).await;
+            }
         }
     }
 
+    fn step(&self, waited_for: Option<u64>) -> Result<Step<'_, R>, Error> {
+        let mut state = self.lock();
+        if let Some(lease) = state.take() {
+            return Ok(Step::Use(lease));
+        }
+        if let Some((failed, error)) = &state.failed
+            && waited_for == Some(*failed)
+        {
+            return Err(error.clone());
+        }
+        if state.protocol == Some(Protocol::Http1) {
+            // Nobody could share it.
+            return Ok(Step::Dial(None));
+        }
+        if state.dialing {
+            return Ok(Step::Wait(state.round));
+        }
+        state.dialing = true;
+        state.round += 1;
+        state.failed = None;
+        Ok(Step::Dial(Some(Ticket {
+            pool: self,
+            failure: None,
+        })))
+    }
+
     /// Until the dial of this round is over, one way or another.
-    async fn wait(&self, round: Option<u64>) {
+    async fn wait(&self, round: u64) {
         poll_fn(|cx| {
             let mut state = self.lock();
-            if !state.dialing || Some(state.round) != round {
+            if !state.dialing || state.round != round {
                 return Poll::Ready(());
             }
             if !state
@@ -272,6 +277,15 @@ impl Shared {
             reused,
         }
     }
+}
+
+/// What to do for a connection.
+enum Step<'a, R: Drive> {
+    Use(Lease),
+    /// With a ticket, if others may wait for it.
+    Dial(Option<Ticket<'a, R>>),
+    /// For the dial of this round.
+    Wait(u64),
 }
 
 /// The dial that others may wait for. However it ends, they are told.

@@ -218,8 +218,10 @@ async fn watch<R: Drive>(
     maps: &Api<ConfigMap>,
     version: String,
 ) -> Result<((), String), Error> {
+    // The cluster puts a config map of its own into every namespace.
     let mut events = client.stream(
         maps.watch()
+            .labels("app=kubewire-tour")
             .resource_version(version)
             .bookmarks(true)
             .timeout_seconds(60),
