@@ -4,3 +4,8 @@ pub mod harness;
 pub mod replay;
 pub mod server;
 pub mod tour;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

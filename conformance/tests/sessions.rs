@@ -226,7 +226,7 @@ async fn writing_after_the_process_ended_fails<R: Drive>(_: &Server, client: Cli
     assert!(matches!(process.wait().await, Outcome::Exited(0)));
     assert_eq!(
         stdin
-            .write_all(&[0; 1 << 20])
+            .write_all(&vec![0; 1 << 20])
             .await
             .expect_err("nobody reads")
             .kind(),
@@ -264,7 +264,7 @@ async fn a_lost_connection_wakes_everybody<R: Drive>(server: &Server, client: Cl
     let full = async {
         // Nobody reads: this waits for room until the connection is lost.
         loop {
-            if let Err(error) = stdin.write_all(&[0; 64 << 10]).await {
+            if let Err(error) = stdin.write_all(&vec![0; 64 << 10]).await {
                 return error;
             }
         }
@@ -321,7 +321,7 @@ async fn sessions_may_be_dropped_at_every_await<R: Drive>(
             .open(sh("cat").stdin())
             .await
             .expect("the client is usable");
-        drop_at_await(process.output(&[1; 300_000]), awaits).await;
+        drop_at_await(process.output(&vec![1; 300_000]), awaits).await;
 
         let mut process = client
             .open(sh("cat").stdin())

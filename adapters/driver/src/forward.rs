@@ -48,16 +48,7 @@ impl Forward {
     /// Dropping the future loses nothing; call it again.
     pub async fn wait(&mut self) -> Outcome {
         self.connections.clear();
-        poll_fn(|cx| {
-            self.handle.look(|state| match state.session.outcome() {
-                Some(outcome) => Poll::Ready(outcome.clone()),
-                None => {
-                    state.wait_outcome(cx);
-                    Poll::Pending
-                }
-            })
-        })
-        .await
+        poll_fn(|cx| self.handle.poll_outcome(cx)).await
     }
 
     /// Bytes held for this session, both ways.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use kubewire::session::Outcome;
 use kubewire::{Error, ErrorKind};
 
 use crate::session::{Handle, State};
@@ -51,7 +52,7 @@ impl Reader {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         if !self.chunk.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut self.chunk)));
         }
@@ -83,15 +84,15 @@ impl Reader {
             if let Some(text) = state.session.port_error(self.channel) {
                 return Some(Error::new(ErrorKind::Transport, text));
             }
-            match state.session.outcome()? {
-                kubewire::session::Outcome::Aborted(abort) => Some(abort.to_error()),
-                _ => None,
+            if let Outcome::Aborted(abort) = state.session.outcome()? {
+                return Some(abort.to_error());
             }
+            None
         })
     }
 
     /// Reads into a buffer: 0 is the end, an error an end that is not clean.
-    fn poll_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_into(&mut self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.chunk.is_empty() {
             match self.poll_chunk(cx) {
                 Poll::Ready(Some(chunk)) => self.chunk = chunk,
@@ -153,11 +154,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(crate) fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<Result<usize, Error>> {
+    pub(crate) fn poll_send(&self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, Error>> {
         let channel = self.channel;
         let poll = |state: &mut State| match state.session.send(channel, data) {
             Ok(0) if !data.is_empty() => {
@@ -205,6 +202,10 @@ impl fmt::Debug for Writer {
 }
 
 fn to_io(error: Error) -> io::Error {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest has no kind of its own in std"
+    )]
     let kind = match error.kind() {
         ErrorKind::Closed => io::ErrorKind::BrokenPipe,
         ErrorKind::Timeout => io::ErrorKind::TimedOut,
@@ -228,7 +229,7 @@ impl futures_io::AsyncRead for Reader {
 /// Flushing is no work: the task sends as soon as it can. Closing is [`Writer::finish`].
 impl futures_io::AsyncWrite for Writer {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -260,7 +261,7 @@ impl tokio::io::AsyncRead for Reader {
 #[cfg(feature = "tokio-io")]
 impl tokio::io::AsyncWrite for Writer {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {

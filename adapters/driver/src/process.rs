@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use kubewire::channel::{STDERR, STDIN, STDOUT};
 use kubewire::session::{Outcome, Streams};
@@ -82,17 +82,7 @@ impl Process {
         self.stdin = None;
         self.stdout = None;
         self.stderr = None;
-        poll_fn(|cx| self.poll_outcome(cx)).await
-    }
-
-    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        self.handle.look(|state| match state.session.outcome() {
-            Some(outcome) => Poll::Ready(outcome.clone()),
-            None => {
-                state.wait_outcome(cx);
-                Poll::Pending
-            }
-        })
+        poll_fn(|cx| self.handle.poll_outcome(cx)).await
     }
 
     /// Sends all of `input`, ends the input, and collects what the process writes until it ends.
@@ -153,7 +143,7 @@ impl Process {
             if !done {
                 return Poll::Pending;
             }
-            self.poll_outcome(cx).map(Ok)
+            self.handle.poll_outcome(cx).map(Ok)
         })
         .await?;
         Ok(Output {

@@ -216,8 +216,8 @@ impl State {
                     wake.extend(self.writers.0.drain(..).flatten());
                     wake.append(&mut self.outcome);
                 }
-                // The driver looks for itself.
-                _ => {}
+                // The task looks for itself.
+                Event::Opened | Event::Resumed | _ => {}
             }
         }
     }
@@ -280,6 +280,17 @@ impl Handle {
 
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         self.0.with(change)
+    }
+
+    /// Until there is an outcome.
+    pub(crate) fn poll_outcome(&self, cx: &Context<'_>) -> Poll<Outcome> {
+        self.look(|state| {
+            if let Some(outcome) = state.session.outcome() {
+                return Poll::Ready(outcome.clone());
+            }
+            state.wait_outcome(cx);
+            Poll::Pending
+        })
     }
 
     /// Looks without changing anything.

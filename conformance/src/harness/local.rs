@@ -74,9 +74,9 @@ impl Write for LocalIo {
 
 /// smol's timer.
 #[derive(Debug)]
-pub struct Sleep(smol::Timer);
+pub struct LocalSleep(smol::Timer);
 
-impl Future for Sleep {
+impl Future for LocalSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -87,7 +87,7 @@ impl Future for Sleep {
 impl Runtime for LocalRuntime {
     type Io = LocalIo;
     type Dial = Pin<Box<dyn Future<Output = io::Result<LocalIo>>>>;
-    type Sleep = Sleep;
+    type Sleep = LocalSleep;
 
     fn dial(&self, host: &str, port: u16) -> Self::Dial {
         let host = host.to_owned();
@@ -99,8 +99,8 @@ impl Runtime for LocalRuntime {
         })
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Sleep(smol::Timer::at(deadline))
+    fn sleep_until(&self, deadline: Instant) -> LocalSleep {
+        LocalSleep(smol::Timer::at(deadline))
     }
 }
 

@@ -13,7 +13,7 @@ use kubewire_driver::{Client, ClientBuilder, Drive};
 use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
 
-pub use local::{LocalIo, LocalRuntime};
+pub use local::{LocalIo, LocalRuntime, LocalSleep};
 
 use crate::server::Server;
 
@@ -82,7 +82,7 @@ impl Harness for Local {
 }
 
 /// How long a scenario may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a scenario with an embedded server and a client for it.
 ///
