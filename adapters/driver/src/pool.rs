@@ -93,13 +93,21 @@ pub(crate) struct SendFailure {
     pub(crate) unsent: Option<Request<RequestBody>>,
     pub(crate) reused: bool,
     pub(crate) error: hyper::Error,
+    /// The shared connection that it was meant for.
+    #[cfg(feature = "http2")]
+    connection: Option<Arc<AtomicUsize>>,
 }
 
 impl<R: Drive> Pool<R> {
     pub(crate) fn new(connector: Connector<R>) -> Self {
+        // Without ALPN it is clear what will be spoken, and nobody needs to wait for somebody else's dial.
+        let protocol = (!connector.endpoint.is_https()).then_some(Protocol::Http1);
         Self {
             connector,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                protocol,
+                ..State::default()
+            }),
         }
     }
 
@@ -227,6 +235,18 @@ impl<R: Drive> Pool<R> {
         Ok(lease)
     }
 
+    /// No new requests on a connection that refused one: it is going away, though its streams go on.
+    pub(crate) fn forget(&self, failure: &SendFailure) {
+        #[cfg(feature = "http2")]
+        if let Some(streams) = &failure.connection {
+            self.lock()
+                .shared
+                .retain(|shared| !Arc::ptr_eq(&shared.streams, streams));
+        }
+        #[cfg(not(feature = "http2"))]
+        let _ = (self, failure);
+    }
+
     /// Takes back what an answer was read over, after its complete end.
     pub(crate) fn checkin(&self, hold: Hold) {
         match hold {
@@ -317,20 +337,19 @@ impl Lease {
             Self::Http1 { mut sender, reused } => {
                 // Cannot fail: the URI was checked when the call was prepared.
                 let _ = endpoint.origin_form(&mut request);
+                let failure = |unsent, error| SendFailure {
+                    unsent,
+                    reused,
+                    error,
+                    #[cfg(feature = "http2")]
+                    connection: None,
+                };
                 if let Err(error) = sender.ready().await {
-                    return Err(SendFailure {
-                        unsent: Some(request),
-                        reused,
-                        error,
-                    });
+                    return Err(failure(Some(request), error));
                 }
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok((response, Hold::Http1(sender))),
-                    Err(mut failed) => Err(SendFailure {
-                        unsent: failed.take_message(),
-                        reused,
-                        error: failed.into_error(),
-                    }),
+                    Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
                 }
             }
             #[cfg(feature = "http2")]
@@ -341,20 +360,19 @@ impl Lease {
             } => {
                 let _ = endpoint.absolute_form(&mut request);
                 request.headers_mut().remove(http::header::HOST);
+                let connection = Some(stream.0.clone());
+                let failure = |unsent, error| SendFailure {
+                    unsent,
+                    reused,
+                    error,
+                    connection,
+                };
                 if let Err(error) = sender.ready().await {
-                    return Err(SendFailure {
-                        unsent: Some(request),
-                        reused,
-                        error,
-                    });
+                    return Err(failure(Some(request), error));
                 }
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok((response, Hold::Http2(stream))),
-                    Err(mut failed) => Err(SendFailure {
-                        unsent: failed.take_message(),
-                        reused,
-                        error: failed.into_error(),
-                    }),
+                    Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
                 }
             }
         }
