@@ -66,23 +66,20 @@ pub(crate) async fn run(app: Arc<App>) {
     let mut cursor = 0;
     loop {
         revisions.mark_unchanged();
-        match app.store.changes(None, cursor, BATCH) {
-            Ok((changes, next)) => {
-                for change in &changes {
-                    react(&app, change);
-                }
-                cursor = next;
-                if changes.len() == BATCH {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+        if let Ok((changes, next)) = app.store.changes(None, cursor, BATCH) {
+            for change in &changes {
+                react(&app, change);
             }
-            Err(_) => {
-                // History is shorter than this controller is slow, or was compacted: look at everything.
-                cursor = app.store.revision();
-                resync(&app);
+            cursor = next;
+            if changes.len() == BATCH {
+                tokio::task::yield_now().await;
                 continue;
             }
+        } else {
+            // History is shorter than this controller is slow, or was compacted: look at everything.
+            cursor = app.store.revision();
+            resync(&app);
+            continue;
         }
         if revisions.changed().await.is_err() {
             return;
@@ -403,7 +400,7 @@ fn report(app: &App, resource: &str, object: &Value) {
     }
     app.store.transact(|tx| {
         update::modify(tx, &storage, &object_key(object), |object| {
-            object["status"] = status
+            object["status"] = status;
         })
     });
 }

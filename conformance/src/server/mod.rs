@@ -21,12 +21,18 @@
 //! # }
 //! ```
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "JSON values, tokens and the like are the few that a place is about, or any other"
+)]
+
 mod apply;
 mod auth;
 mod body;
 mod call;
 mod channels;
 mod controllers;
+mod decode;
 mod defaults;
 mod delete;
 mod discovery;
@@ -213,9 +219,9 @@ pub struct Stats {
     pub http1_requests: u64,
     /// Requests that came over HTTP/2.
     pub http2_requests: u64,
-    /// WebSockets accepted so far.
+    /// `WebSockets` accepted so far.
     pub websockets_opened: u64,
-    /// WebSockets open now.
+    /// `WebSockets` open now.
     pub websockets_open: u64,
     /// Watches open now.
     pub watches_open: u64,
@@ -230,7 +236,7 @@ impl Server {
     /// A server that is still to be configured.
     #[must_use]
     pub fn builder() -> Builder {
-        let bookmark_interval = Duration::from_secs(60);
+        let bookmark_interval = Duration::from_mins(1);
         Builder {
             config: Config {
                 tls: false,
@@ -309,7 +315,7 @@ impl Server {
         )
     }
 
-    /// Counts of connections, requests, WebSockets and watches.
+    /// Counts of connections, requests, `WebSockets` and watches.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = &self.app.stats;

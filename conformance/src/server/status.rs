@@ -289,6 +289,11 @@ impl Failure {
         .details(details)
     }
 
+    /// 422 for an object that is not stored: options, or the body of a subresource.
+    pub(crate) fn invalid_other(group: &str, kind: &str, name: &str, cause: Cause) -> Self {
+        Self::invalid(&Qualified { group, name: kind }, name, &[cause])
+    }
+
     pub(crate) fn resource_version_too_large(wanted: u64, current: u64) -> Self {
         Self::new(504, "Timeout", format!("Timeout: Too large resource version: {wanted}, current: {current}"))
             .details(json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}))

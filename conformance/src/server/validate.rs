@@ -194,7 +194,7 @@ fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         match container["name"].as_str().unwrap_or_default() {
             "" => causes.push(Cause::required(format!("{at}.name"), "")),
             name if !is_label(name) => {
-                causes.push(Cause::invalid(format!("{at}.name"), &quote(name), LABEL))
+                causes.push(Cause::invalid(format!("{at}.name"), &quote(name), LABEL));
             }
             name if names.contains(&name) => {
                 causes.push(Cause::new(

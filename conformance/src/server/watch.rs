@@ -82,11 +82,8 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
         sender,
     };
     let start = match (initial, version) {
-        (Some(true), _) => Start::Initial {
-            bookmark: bookmarks,
-        },
         (Some(false), 0) => Start::Now,
-        (None, 0) => Start::Initial {
+        (Some(true), _) | (None, 0) => Start::Initial {
             bookmark: bookmarks,
         },
         (Some(false) | None, version) => Start::After(version),
@@ -288,7 +285,7 @@ impl Stream {
         self.send_line(line).await
     }
 
-    async fn send_line(&mut self, mut line: Vec<u8>) -> std::result::Result<(), Gone> {
+    async fn send_line(&self, mut line: Vec<u8>) -> std::result::Result<(), Gone> {
         line.push(b'\n');
         self.sender.send(Bytes::from(line)).await.map_err(|_| Gone)
     }

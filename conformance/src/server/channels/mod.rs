@@ -1,4 +1,4 @@
-//! Exec, attach and port-forward: WebSockets whose messages begin with a channel number.
+//! Exec, attach and port-forward: `WebSockets` whose messages begin with a channel number.
 
 mod attach;
 mod exec;
@@ -23,6 +23,10 @@ use session::Session;
 
 /// What a session may open, by the query.
 #[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent query parameters"
+)]
 struct Wanted {
     stdin: bool,
     stdout: bool,
