@@ -104,6 +104,7 @@ fn react(app: &App, change: &Change) {
         if let Some(uid) = change.object["metadata"]["uid"].as_str() {
             collect_dependents(app, uid);
         }
+        settle_owners(app, &change.object);
         if let Some(namespace) = change.object["metadata"]["namespace"].as_str()
             && let Some(object) = app.store.get("namespaces", namespace)
         {
@@ -212,6 +213,29 @@ fn dependents(app: &App, uid: &str) -> Vec<(Arc<Kind>, String, Value)> {
         }
     }
     found
+}
+
+/// An owner may wait for this dependent to be gone.
+fn settle_owners(app: &App, object: &Value) {
+    let owners = object["metadata"]["ownerReferences"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    for owner in owners {
+        let name = owner["name"].as_str().unwrap_or_default();
+        for kind in app
+            .kinds
+            .all()
+            .iter()
+            .filter(|k| owner["kind"] == k.kind.as_str())
+        {
+            let at = key(if kind.namespaced { namespace } else { "" }, name);
+            if let Some(object) = app.store.get(&kind.storage(), &at) {
+                settle(app, kind, &object);
+            }
+        }
+    }
 }
 
 /// Deletes objects whose owner is gone.

@@ -277,6 +277,8 @@ impl Writer<'_> {
         if style == Style::Typed {
             // StatusDetails, APIResource and responseKind name their kind late.
             let late_kind = map.contains_key("kind") && !map.contains_key("apiVersion");
+            // An entry of managedFields begins with its manager.
+            let is_manager = map.contains_key("manager") && map.contains_key("operation");
             // Status has its message before the reason, conditions and container states after it.
             let is_status = map.contains_key("status") && !map.contains_key("lastTransitionTime");
             keys.sort_by_key(|key| {
@@ -290,9 +292,12 @@ impl Writer<'_> {
                     "uid",
                 ];
                 let rank = match early.iter().position(|k| k == key) {
-                    Some(at) if late_kind => at,
-                    _ if is_status && *key == "reason" => early.len() + rank("message"),
-                    _ => early.len() + rank(key),
+                    Some(at) if late_kind => 2 * at,
+                    _ if is_status && *key == "reason" => 2 * (early.len() + rank("message")) + 1,
+                    _ if is_manager && *key == "apiVersion" => {
+                        2 * (early.len() + rank("operation")) + 1
+                    }
+                    _ => 2 * (early.len() + rank(key)),
                 };
                 (rank, *key)
             });

@@ -88,9 +88,8 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
         },
         (Some(false) | None, version) => Start::After(version),
     };
-    let app = Arc::clone(&call.app);
+    let open = call.app.stats.watch_opened();
     tokio::spawn(async move {
-        let open = app.stats.watch_opened();
         stream.run(start, length).await;
         drop(open);
     });
@@ -146,6 +145,9 @@ struct Stream {
 
 impl Stream {
     async fn run(mut self, start: Start, length: Duration) {
+        if length.is_zero() {
+            return;
+        }
         let deadline = Instant::now() + length;
         let served = async { self.serve(start, length, deadline).await };
         // A client that does not read must not keep the stream beyond its time.

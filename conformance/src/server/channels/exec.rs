@@ -50,25 +50,24 @@ pub(super) async fn run(
         Echo::default()
     };
     let own_echo = echo.clone();
-    let streams = match (&terminal, wanted.stdout, wanted.stderr) {
-        (Some(_), ..) => Streams {
-            stdin,
-            stdout: Output::Terminal(stdout.clone()),
-            stderr: Output::Terminal(stdout),
-        },
-        (None, out, err) => Streams {
-            stdin,
-            stdout: if out {
-                Output::Pipe(stdout)
-            } else {
-                Output::Null
-            },
-            stderr: if err {
-                Output::Pipe(stderr)
-            } else {
-                Output::Null
-            },
-        },
+    // Writers that nobody was asked for have to go, or their readers wait for ever.
+    let output = |asked: bool, writer| {
+        if asked {
+            Output::Pipe(writer)
+        } else {
+            Output::Null
+        }
+    };
+    let (stdout, stderr) = if terminal.is_some() {
+        drop(stderr);
+        (Output::Terminal(stdout.clone()), Output::Terminal(stdout))
+    } else {
+        (output(wanted.stdout, stdout), output(wanted.stderr, stderr))
+    };
+    let streams = Streams {
+        stdin,
+        stdout,
+        stderr,
     };
     let (outbox, messages) = mpsc::channel(2);
     // The command goes on when the client leaves, so it and its output have tasks of their own.

@@ -9,8 +9,6 @@ mod session;
 mod spdy;
 mod tunnel;
 
-use std::sync::Arc;
-
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
@@ -228,13 +226,12 @@ fn open<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let app = Arc::clone(&call.app);
+    let open = call.app.stats.websocket_opened();
     tokio::spawn(async move {
         // The client may have left before the upgrade.
         let Ok(upgraded) = upgrading.await else {
             return;
         };
-        let open = app.stats.websocket_opened();
         run(Session::new(upgraded, protocol.is_base64()).await).await;
         drop(open);
     });
