@@ -306,6 +306,7 @@ fn check_preconditions(
 /// Deletes what a list selects; answers with the list as it was.
 pub(crate) async fn delete_collection(call: &Call, target: &Target) -> Result<Reply> {
     let kind = &target.kind;
+    negotiate::accept(&call.headers, &call.query, false)?;
     let options = DeleteOptions::read(call)?;
     let page = list::page(call, target).await?;
     call.app.store.transact(|tx| {

@@ -104,7 +104,6 @@ const STRUCT_ORDER: &[&str] = &[
     "terminationMessagePath",
     "terminationMessagePolicy",
     "imagePullPolicy",
-    "securityContext",
     "stdin",
     "stdinOnce",
     "tty",
@@ -117,6 +116,7 @@ const STRUCT_ORDER: &[&str] = &[
     "serviceAccount",
     "automountServiceAccountToken",
     "nodeName",
+    "securityContext",
     "hostNetwork",
     "affinity",
     "schedulerName",
@@ -279,6 +279,7 @@ impl Writer<'_> {
             let late_kind = map.contains_key("kind") && !map.contains_key("apiVersion");
             // An entry of managedFields begins with its manager.
             let is_manager = map.contains_key("manager") && map.contains_key("operation");
+            let is_column = map.contains_key("format") && map.contains_key("priority");
             // Status has its message before the reason, conditions and container states after it.
             let is_status = map.contains_key("status") && !map.contains_key("lastTransitionTime");
             keys.sort_by_key(|key| {
@@ -294,6 +295,10 @@ impl Writer<'_> {
                 let rank = match early.iter().position(|k| k == key) {
                     Some(at) if late_kind => 2 * at,
                     _ if is_status && *key == "reason" => 2 * (early.len() + rank("message")) + 1,
+                    _ if is_column => {
+                        let order = ["name", "type", "format", "description"];
+                        order.iter().position(|k| k == key).unwrap_or(order.len())
+                    }
                     _ if is_manager && *key == "apiVersion" => {
                         2 * (early.len() + rank("operation")) + 1
                     }

@@ -136,6 +136,7 @@ impl<'a> Typing<'a> {
                     "binaryData",
                     "stringData",
                     "rollingUpdate",
+                    "conversion",
                     "limits",
                     "requests",
                 ];

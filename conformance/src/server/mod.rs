@@ -5,6 +5,18 @@
 //! whose containers run small built-in programs. It is an independent implementation of the protocol: it shares no
 //! code with the client that is tested against it.
 //!
+//! # Containers
+//!
+//! A container runs `command` and `args`; without them an image named `busybox` runs `sh`, and every other image
+//! sleeps. An image whose name begins with `missing`, `no-such` or `does-not-exist` cannot be pulled. There is a small
+//! POSIX shell, and `basename`, `cat`, `chmod`, `cp`, `cut`, `date`, `dirname`, `echo`, `env`, `expr`, `false`, `grep`,
+//! `head`, `hostname`, `httpd`, `id`, `kill`, `ls`, `mkdir`, `mv`, `nc`, `printenv`, `printf`, `ps`, `pwd`, `rev`, `rm`,
+//! `rmdir`, `seq`, `sleep`, `sort`, `stat`, `stty`, `tail`, `tar`, `tee`, `test`, `touch`, `tr`, `true`, `tty`, `uname`,
+//! `uniq`, `wc`, `which`, `whoami` and `yes`. Files are in memory; `nc -lk -p PORT -e PROG` and `httpd -f -p PORT -h DIR`
+//! listen on ports that only port-forward and `nc` in the same pod can reach.
+//!
+//! # Threads
+//!
 //! It runs on threads of its own, so that it serves callers under any runtime, or none:
 //!
 //! ```

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::kinds::Kind;
 use super::schema;
 use super::selector::{is_label_text, label_selector_matches};
-use super::status::Cause;
+use super::status::{Cause, quote};
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
     and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -127,10 +127,6 @@ fn metadata(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec<C
             causes.push(Cause::forbidden("metadata.finalizers", &detail));
         }
     }
-}
-
-fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn config(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
