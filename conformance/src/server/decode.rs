@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::call::{Call, WriteOptions};
 use super::kinds::Kind;
 use super::negotiate;
+use super::patch::{DEEPEST, is_deeper};
 use super::schema;
 use super::status::{Failure, Result};
 
@@ -51,8 +52,12 @@ pub(crate) fn parse_yaml(bytes: &[u8]) -> std::result::Result<Value, String> {
     }
     let text = text.strip_prefix("---\n").unwrap_or(text);
     let first = text.split("\n---").next().unwrap_or_default();
-    serde_saphyr::from_str(first)
-        .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))
+    let value: Value = serde_saphyr::from_str(first)
+        .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
+    if is_deeper(&value, DEEPEST) {
+        return Err("yaml: exceeded max depth".into());
+    }
+    Ok(value)
 }
 
 pub(crate) fn unsupported(accepted: &str) -> Failure {
