@@ -10,6 +10,11 @@ use super::status::Qualified;
 
 /// One resource in one version.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    reason = "each is a column of the table"
+)]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -347,6 +352,7 @@ fn custom_kinds(definition: &Value) -> Vec<Arc<Kind>> {
     served.iter().map(make).collect()
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn built_in() -> Vec<Kind> {
     const POD_FIELDS: &[&str] = &[
         "spec.nodeName",

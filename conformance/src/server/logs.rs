@@ -16,7 +16,6 @@ use super::node::pod::{Slot, State};
 use super::reply::{self, Reply};
 use super::status::{Cause, Failure, Result};
 use super::time::Timestamp;
-use super::write;
 
 const QUEUE: usize = 4;
 const BATCH: usize = 64;
@@ -45,9 +44,7 @@ pub(crate) fn container(call: &Call, pod: &Value, name: &str) -> Result<String> 
     let (main, init) = (names("containers"), names("initContainers"));
     let wanted = call.query.text("container");
     if wanted.is_empty() {
-        if let [only] = main.as_slice()
-            && (init.is_empty() || main.len() == 1 && init.is_empty())
-        {
+        if let [only] = main.as_slice() {
             return Ok(only.clone());
         }
         let mut message = format!(
@@ -55,10 +52,9 @@ pub(crate) fn container(call: &Call, pod: &Value, name: &str) -> Result<String> 
             main.join(" ")
         );
         if !init.is_empty() {
-            message.push_str(&format!(
-                " or one of the init containers: [{}]",
-                init.join(" ")
-            ));
+            message.push_str(" or one of the init containers: [");
+            message.push_str(&init.join(" "));
+            message.push(']');
         }
         return Err(Failure::bad_request(message));
     }
@@ -84,7 +80,7 @@ fn options(call: &Call, name: &str) -> Result<Options> {
             Failure::bad_request(format!("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""))
         })?),
     };
-    let invalid = |cause: Cause| Err(write::invalid("", "PodLogOptions", name, cause));
+    let invalid = |cause: Cause| Err(Failure::invalid_other("", "PodLogOptions", name, cause));
     if query.get("stream").is_some() {
         return invalid(Cause::forbidden("stream", "may not be specified"));
     }
@@ -123,7 +119,7 @@ fn options(call: &Call, name: &str) -> Result<Options> {
         // Fractions do not count, as on a real server.
         since: since
             .map(|s| Timestamp::now().seconds.saturating_sub(s))
-            .or(since_time.map(|t| t.seconds)),
+            .or_else(|| since_time.map(|t| t.seconds)),
     })
 }
 
@@ -252,7 +248,7 @@ async fn stream(
             _ = changes.changed() => {}
             () = sender.closed() => return Err(Done),
             // The sender of changes lives as long as the log that is read here.
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+            () = tokio::time::sleep(Duration::from_hours(1)) => {}
         }
     }
 }

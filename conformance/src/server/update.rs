@@ -248,7 +248,12 @@ pub(crate) fn update(
     restore_metadata(&old, &mut new);
     if status_only {
         let mut merged = Value::clone(&old);
-        merged["status"] = new["status"].take();
+        match new["status"].take() {
+            Value::Null => {
+                merged.as_object_mut().map(|map| map.remove("status"));
+            }
+            status => merged["status"] = status,
+        }
         merged["metadata"]["managedFields"] = new["metadata"]["managedFields"].take();
         new = merged;
     } else if kind.has_status {

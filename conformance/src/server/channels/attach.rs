@@ -1,6 +1,6 @@
 //! The streams of a container that runs already.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -26,11 +26,7 @@ pub(super) async fn run(
     };
     let input = Feed {
         stdin: instance.stdin().filter(|_| wanted.stdin),
-        echo: instance
-            .echo
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone(),
+        echo: instance.echo.clone(),
         terminal: instance.terminal.clone(),
         container: Arc::clone(&instance.container),
         pid: instance.pid,

@@ -11,7 +11,7 @@ use super::super::node::instance::Instance;
 use super::super::node::pipe::{self, pipe};
 use super::super::node::process::{Container, Input, Output, Registration, Streams};
 use super::super::node::programs;
-use super::super::node::terminal::Terminal;
+use super::super::node::terminal::{Echo, Terminal};
 use super::super::random;
 use super::Wanted;
 use super::handshake::Protocol;
@@ -44,26 +44,30 @@ pub(super) async fn run(
     } else {
         (Input::Empty, None)
     };
-    let echo = terminal.as_ref().map(|_| stdout.clone());
-    let streams = match (&terminal, wanted.stdout, wanted.stderr) {
-        (Some(_), ..) => Streams {
-            stdin,
-            stdout: Output::Terminal(stdout.clone()),
-            stderr: Output::Terminal(stdout),
-        },
-        (None, out, err) => Streams {
-            stdin,
-            stdout: if out {
-                Output::Pipe(stdout)
-            } else {
-                Output::Null
-            },
-            stderr: if err {
-                Output::Pipe(stderr)
-            } else {
-                Output::Null
-            },
-        },
+    let echo = if terminal.is_some() {
+        Echo::new(stdout.clone())
+    } else {
+        Echo::default()
+    };
+    let own_echo = echo.clone();
+    // Writers that nobody was asked for have to go, or their readers wait for ever.
+    let output = |asked: bool, writer| {
+        if asked {
+            Output::Pipe(writer)
+        } else {
+            Output::Null
+        }
+    };
+    let (stdout, stderr) = if terminal.is_some() {
+        drop(stderr);
+        (Output::Terminal(stdout.clone()), Output::Terminal(stdout))
+    } else {
+        (output(wanted.stdout, stdout), output(wanted.stderr, stderr))
+    };
+    let streams = Streams {
+        stdin,
+        stdout,
+        stderr,
     };
     let (outbox, messages) = mpsc::channel(2);
     // The command goes on when the client leaves, so it and its output have tasks of their own.
@@ -80,6 +84,7 @@ pub(super) async fn run(
             126
         };
         drop(streams);
+        own_echo.end();
         exit.send_replace(Some(code));
     });
     let input = Feed {
@@ -108,7 +113,7 @@ pub(super) async fn run(
         let _ = out.await;
         let _ = err.await;
         let status = match failure {
-            Some(why) => cannot_start(protocol, &why),
+            Some(why) => Some(cannot_start(protocol, &why)),
             None => finished(protocol, code, &command),
         };
         if let Some(status) = status {
@@ -190,7 +195,7 @@ pub(super) enum HalfClose {
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) stdin: Option<pipe::Writer>,
-    pub(super) echo: Option<pipe::Writer>,
+    pub(super) echo: Echo,
     pub(super) terminal: Option<Arc<Terminal>>,
     pub(super) container: Arc<Container>,
     pub(super) pid: u32,
@@ -237,13 +242,13 @@ impl Feed {
         let Some(stdin) = self.stdin.as_ref().filter(|_| !self.deaf) else {
             return;
         };
-        let open = match (&self.terminal, &self.echo) {
-            (Some(terminal), Some(echo)) => {
+        let open = match &self.terminal {
+            Some(terminal) => {
                 terminal
-                    .typed(bytes, stdin, echo, &self.container, self.pid)
+                    .typed(bytes, stdin, &self.echo, &self.container, self.pid)
                     .await
             }
-            _ => stdin.write(bytes).await.is_ok(),
+            None => stdin.write(bytes).await.is_ok(),
         };
         if !open {
             self.stdin = None;
@@ -326,14 +331,14 @@ pub(super) fn finished(protocol: Protocol, code: i32, command: &[String]) -> Opt
 }
 
 /// The last message of a command that never began.
-fn cannot_start(protocol: Protocol, why: &str) -> Option<Vec<u8>> {
+fn cannot_start(protocol: Protocol, why: &str) -> Vec<u8> {
     let id = random::hex(32);
     let why = format!(
         "error executing command in container: failed to exec in container: failed to start exec \"{id}\": OCI runtime exec failed: {why}"
     );
     let once = format!("Internal error occurred: {why}");
     if !protocol.has_status() {
-        return Some(why.into_bytes());
+        return why.into_bytes();
     }
     let body = if protocol == Protocol::V5 {
         json!({"status": "Failure", "message": format!("Internal error occurred: {once}"), "reason": "InternalError",
@@ -341,7 +346,7 @@ fn cannot_start(protocol: Protocol, why: &str) -> Option<Vec<u8>> {
     } else {
         json!({"status": "Failure", "message": once, "reason": "InternalError", "code": 500})
     };
-    Some(status(protocol, &body))
+    status(protocol, &body)
 }
 
 #[cfg(test)]

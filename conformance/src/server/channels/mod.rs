@@ -1,4 +1,4 @@
-//! Exec, attach and port-forward: WebSockets whose messages begin with a channel number.
+//! Exec, attach and port-forward: `WebSockets` whose messages begin with a channel number.
 
 mod attach;
 mod exec;
@@ -8,8 +8,6 @@ mod portforward;
 mod session;
 mod spdy;
 mod tunnel;
-
-use std::sync::Arc;
 
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
@@ -23,6 +21,10 @@ use session::Session;
 
 /// What a session may open, by the query.
 #[derive(Clone, Copy, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent query parameters"
+)]
 struct Wanted {
     stdin: bool,
     stdout: bool,
@@ -224,13 +226,12 @@ fn open<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let app = Arc::clone(&call.app);
+    let open = call.app.stats.websocket_opened();
     tokio::spawn(async move {
         // The client may have left before the upgrade.
         let Ok(upgraded) = upgrading.await else {
             return;
         };
-        let open = app.stats.websocket_opened();
         run(Session::new(upgraded, protocol.is_base64()).await).await;
         drop(open);
     });

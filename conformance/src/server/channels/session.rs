@@ -70,7 +70,17 @@ impl Session {
         };
         let end = async {
             // A connection that is gone needs no goodbye.
-            let _ = self.sender.sink.send(Message::Close(Some(frame))).await;
+            if self
+                .sender
+                .sink
+                .send(Message::Close(Some(frame)))
+                .await
+                .is_err()
+            {
+                // The client said it first: what is left is the reply to that.
+                let _ = self.sender.sink.flush().await;
+                let _ = self.sender.sink.close().await;
+            }
             let Ok(socket) = self.sender.sink.reunite(self.receiver.stream) else {
                 return;
             };

@@ -237,7 +237,7 @@ impl Encoder {
         pieces.into_iter().map(Bytes::copy_from_slice).collect()
     }
 
-    /// SYN_REPLY without headers.
+    /// `SYN_REPLY` without headers.
     pub(super) fn reply(&mut self, stream: u32) -> Vec<Bytes> {
         let mut block = Vec::with_capacity(64);
         // Room enough for four zeros.

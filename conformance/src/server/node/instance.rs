@@ -13,7 +13,7 @@ use super::net::Network;
 use super::pipe::{self, pipe};
 use super::process::{Container, Input, Output, Process, Registration, Streams};
 use super::programs;
-use super::terminal::Terminal;
+use super::terminal::{Echo, Terminal};
 
 const CHUNK: usize = 32 << 10;
 
@@ -29,8 +29,7 @@ pub(crate) struct Instance {
     /// The process to which Ctrl-C goes.
     pub(crate) pid: u32,
     stdin: Mutex<Option<pipe::Writer>>,
-    /// Where a terminal echoes what is typed.
-    pub(crate) echo: Mutex<Option<pipe::Writer>>,
+    pub(crate) echo: Echo,
     attached: Mutex<Vec<mpsc::Sender<Chunk>>>,
     pub(crate) exit: watch::Sender<Option<i32>>,
 }
@@ -76,8 +75,8 @@ impl Plan {
         command
     }
 
-    /// Starts the container; an error says why a runtime cannot.
-    pub(crate) fn start(&self) -> Result<Arc<Instance>, String> {
+    /// The file system and the rest that processes share.
+    fn container(&self) -> Result<Arc<Container>, String> {
         let files = Files::new(&self.hostname, programs::PROGRAMS);
         for (path, content) in &self.mounts {
             let directory = path.rsplit_once('/').map_or("/", |(d, _)| d);
@@ -99,14 +98,19 @@ impl Plan {
         environment.insert("HOSTNAME".into(), self.hostname.clone());
         let cwd = self.spec["workingDir"].as_str().unwrap_or("/").to_owned();
         files.make_directory(&cwd, true)?;
-        let container = Arc::new(Container {
+        Ok(Arc::new(Container {
             hostname: self.hostname.clone(),
             files,
             network: self.network.clone(),
             environment,
             working_directory: cwd,
             table: super::process::Table::default(),
-        });
+        }))
+    }
+
+    /// Starts the container; an error says why a runtime cannot.
+    pub(crate) fn start(&self) -> Result<Arc<Instance>, String> {
+        let container = self.container()?;
         let registration = Registration::new(&container);
         let terminal = (self.spec["tty"] == true).then(Arc::<Terminal>::default);
         let process = container.process(registration.pid, terminal.clone());
@@ -127,7 +131,11 @@ impl Plan {
             log: Arc::new(Log::new()),
             stdin_once: self.spec["stdinOnce"] == true,
             stdin: Mutex::new(stdin_writer),
-            echo: Mutex::new(terminal.is_some().then(|| stdout.clone())),
+            echo: if terminal.is_some() {
+                Echo::new(stdout.clone())
+            } else {
+                Echo::default()
+            },
             attached: Mutex::default(),
             exit: watch::Sender::new(None),
             container,
@@ -158,11 +166,7 @@ impl Plan {
                     .run(programs::run(&process, &command, &streams))
                     .await;
                 drop(streams);
-                running
-                    .echo
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
+                running.echo.end();
                 // With its first process a container ends altogether.
                 running.container.table.kill_all();
                 code

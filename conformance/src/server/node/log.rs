@@ -141,7 +141,7 @@ mod tests {
         log.append(0, b"a\nb");
         log.append(1, b"err\r\n");
         log.append(0, b"c\n");
-        log.append(0, &[b'x'; RECORD + 5]);
+        log.append(0, &vec![b'x'; RECORD + 5]);
         let (records, next, more) = log.read(0, 100);
         let text: Vec<&[u8]> = records.iter().map(|r| &*r.bytes).collect();
         assert_eq!(text[..3], [b"a\n".as_slice(), b"err\n", b"bc\n"]);
@@ -153,7 +153,7 @@ mod tests {
             (5, false, false)
         );
         for _ in 0..800 {
-            log.append(0, &[b'y'; RECORD]);
+            log.append(0, &vec![b'y'; RECORD]);
         }
         assert!(log.bounds().0 > 0);
     }

@@ -59,34 +59,31 @@ pub(crate) async fn run(app: Arc<App>) {
     let mut cursor = 0;
     loop {
         revisions.mark_unchanged();
-        match app.store.changes(Some("pods"), cursor, BATCH) {
-            Ok((changes, next)) => {
-                for change in &changes {
-                    react(&app, change);
-                }
-                cursor = next;
-                if changes.len() == BATCH {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+        if let Ok((changes, next)) = app.store.changes(Some("pods"), cursor, BATCH) {
+            for change in &changes {
+                react(&app, change);
             }
-            Err(_) => {
-                let (revision, pods) = app.store.list("pods", "");
-                for (_, object) in &pods {
-                    observe(&app, object);
-                }
-                let known: Vec<Arc<Pod>> = app.node.lock().values().cloned().collect();
-                for pod in known {
-                    if !pods
-                        .iter()
-                        .any(|(_, object)| object["metadata"]["uid"] == pod.uid)
-                    {
-                        pod.stop(Duration::ZERO);
-                    }
-                }
-                cursor = revision;
+            cursor = next;
+            if changes.len() == BATCH {
+                tokio::task::yield_now().await;
                 continue;
             }
+        } else {
+            let (revision, pods) = app.store.list("pods", "");
+            for (_, object) in &pods {
+                observe(&app, object);
+            }
+            let known: Vec<Arc<Pod>> = app.node.lock().values().cloned().collect();
+            for pod in known {
+                if !pods
+                    .iter()
+                    .any(|(_, object)| object["metadata"]["uid"] == pod.uid)
+                {
+                    pod.stop(Duration::ZERO);
+                }
+            }
+            cursor = revision;
+            continue;
         }
         if revisions.changed().await.is_err() {
             return;

@@ -216,7 +216,9 @@ impl Pod {
             tokio::select! {
                 () = &mut all => break,
                 () = tokio::time::sleep(grace) => {
-                    instances.iter().for_each(|i| i.container.table.kill_all());
+                    for instance in &instances {
+                        instance.container.table.kill_all();
+                    }
                     let _ = tokio::time::timeout(Duration::from_secs(1), &mut all).await;
                     break;
                 }
@@ -331,7 +333,7 @@ impl Pod {
             Ok(instance) => {
                 let mut exit = instance.exit.subscribe();
                 self.set(name, |slot| {
-                    slot.previous = slot.log.take().or(slot.previous.take());
+                    slot.previous = slot.log.take().or_else(|| slot.previous.take());
                     slot.log = Some(Arc::clone(&instance.log));
                     slot.instance = Some(instance);
                     slot.state = State::Running {

@@ -1,11 +1,38 @@
 //! A terminal: echo, lines, and a size.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::pipe::Writer;
 use super::process::{Container, SIGINT};
+
+/// Where a terminal echoes what is typed, until its first process ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Echo(Arc<Mutex<Option<Writer>>>);
+
+impl Echo {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self(Arc::new(Mutex::new(Some(writer))))
+    }
+
+    /// The output ends with the last of its writers, so this one has to go with the others.
+    pub(crate) fn end(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    async fn write(&self, bytes: &[u8]) {
+        let writer = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(writer) = writer.filter(|_| !bytes.is_empty()) {
+            // Nobody sees it: nothing is lost.
+            let _ = writer.write(bytes).await;
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Terminal {
@@ -32,7 +59,7 @@ impl Terminal {
         &self,
         bytes: &[u8],
         stdin: &Writer,
-        echo: &Writer,
+        echo: &Echo,
         container: &Container,
         pid: u32,
     ) -> bool {
@@ -72,7 +99,7 @@ impl Terminal {
             }
             if ready.is_some() || !open {
                 // The echo of a line comes before whatever the line does.
-                let _ = echo.write(&shown).await;
+                echo.write(&shown).await;
                 shown.clear();
             }
             if let Some(line) = ready
@@ -84,7 +111,7 @@ impl Terminal {
                 return false;
             }
         }
-        let _ = echo.write(&shown).await;
+        echo.write(&shown).await;
         true
     }
 }

@@ -295,7 +295,7 @@ async fn unpack(run: &Run<'_>, archive: &str, directory: &str, list: bool) -> Ou
             if chunk.is_empty() {
                 break;
             }
-            (&mut bytes)
+            bytes
                 .write_all(&chunk)
                 .map_err(|_| WriteError::BrokenPipe)?;
             if bytes.len() > ARCHIVE_LIMIT {
@@ -347,7 +347,7 @@ fn extract(
                 files.write(&path, content, mode & 0o7777)?;
             }
             // Links and devices have no place here.
-            _ => {}
+            _other => {}
         }
     }
     Ok(names)

@@ -1,6 +1,7 @@
 //! The programs that containers can run.
 
 mod filesystem;
+mod lines;
 mod network;
 mod system;
 mod text;
@@ -72,11 +73,7 @@ impl Run<'_> {
 
 fn base(name: &str) -> &str {
     match name.rsplit_once('/') {
-        Some((directory, base))
-            if matches!(directory, "/bin" | "/usr/bin" | "/sbin" | "/usr/sbin") =>
-        {
-            base
-        }
+        Some(("/bin" | "/usr/bin" | "/sbin" | "/usr/sbin", base)) => base,
         _ => name,
     }
 }
@@ -172,13 +169,13 @@ pub(crate) fn run<'a>(
 async fn dispatch(run: &Run<'_>) -> Option<Outcome> {
     Some(match run.name {
         "cat" => text::cat(run).await,
-        "cut" => text::cut(run).await,
+        "cut" => lines::cut(run).await,
         "echo" => text::echo(run).await,
-        "expr" => text::expr(run).await,
-        "grep" => text::grep(run).await,
+        "expr" => lines::expr(run).await,
+        "grep" => lines::grep(run).await,
         "head" => text::head(run).await,
         "printf" => text::printf(run).await,
-        "rev" | "sort" | "uniq" => text::lines(run).await,
+        "rev" | "sort" | "uniq" => lines::lines(run).await,
         "seq" => text::seq(run).await,
         "tail" => text::tail(run).await,
         "tee" => text::tee(run).await,

@@ -133,7 +133,7 @@ pub(super) async fn httpd(run: &Run<'_>) -> Outcome {
                     .next()
                     .and_then(|p| p.rsplit(':').next())
                     .and_then(|p| p.parse().ok())
-                    .unwrap_or(0)
+                    .unwrap_or(0);
             }
             "-h" => root = run.path(arguments.next().map_or(".", String::as_str)),
             _ => {}
@@ -218,7 +218,7 @@ async fn http(process: &Process, root: &str, connection: Connection) {
             Err(_) => ("404 Not Found", b"<HTML><HEAD><TITLE>404 Not Found</TITLE></HEAD>\n<BODY><H1>404 Not Found</H1>\nThe requested URL was not found\n</BODY></HTML>\n".to_vec()),
         };
         let connection = if close { "Connection: close\r\n" } else { "" };
-        let kind = if path.ends_with(".html") || status != "200 OK" {
+        let kind = if path.rsplit('.').next() == Some("html") || status != "200 OK" {
             "Content-type: text/html\r\n"
         } else {
             ""

@@ -27,7 +27,7 @@ pub(super) async fn sleep(run: &Run<'_>) -> Outcome {
         }
     }
     // Longer than the timer can count.
-    tokio::time::sleep(total.min(Duration::from_secs(86400 * 365))).await;
+    tokio::time::sleep(total.min(Duration::from_hours(8760))).await;
     Ok(0)
 }
 
@@ -183,11 +183,8 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
         "printenv" => {
             let value = run.process.environment.get(first);
             if first.is_empty() {
-                run.process
-                    .environment
-                    .iter()
-                    .map(|(k, v)| format!("{k}={v}\n"))
-                    .collect()
+                let all = run.process.environment.iter();
+                all.flat_map(|(k, v)| [k, "=", v, "\n"]).collect()
             } else {
                 status = i32::from(value.is_none());
                 value.map(|v| format!("{v}\n")).unwrap_or_default()
@@ -208,13 +205,14 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
             }
             Some(_) => "speed 38400 baud;\n".into(),
         },
-        "tty" => match &run.process.terminal {
-            Some(_) => "/dev/pts/0\n".into(),
-            None => {
+        "tty" => {
+            if run.process.terminal.is_some() {
+                "/dev/pts/0\n".into()
+            } else {
                 status = 1;
                 "not a tty\n".into()
             }
-        },
+        }
         "uname" if flags.contains('a') => format!(
             "Linux {} 6.1.0 #1 SMP x86_64 GNU/Linux\n",
             run.process.container.hostname
@@ -222,10 +220,8 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
         "uname" => "Linux\n".into(),
         "which" => {
             status = i32::from(!rest.iter().all(|name| super::exists(name)));
-            rest.iter()
-                .filter(|name| super::exists(name))
-                .map(|name| format!("/bin/{name}\n"))
-                .collect()
+            let found = rest.iter().filter(|name| super::exists(name));
+            found.flat_map(|name| ["/bin/", *name, "\n"]).collect()
         }
         _ => "root\n".into(),
     };

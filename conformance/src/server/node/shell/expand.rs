@@ -123,13 +123,12 @@ impl Shell {
                     depth: 0,
                 }
                 .evaluate();
-                match value {
-                    Some(value) => value.to_string(),
-                    None => {
-                        let _ = streams.stderr.text("sh: arithmetic syntax error\n").await;
-                        self.status = 2;
-                        "0".into()
-                    }
+                if let Some(value) = value {
+                    value.to_string()
+                } else {
+                    let _ = streams.stderr.text("sh: arithmetic syntax error\n").await;
+                    self.status = 2;
+                    "0".into()
                 }
             }
             Part::Variable { name, operator, .. } => {
