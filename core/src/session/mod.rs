@@ -23,6 +23,7 @@
 
 mod handshake;
 mod inbox;
+mod link;
 mod machine;
 mod options;
 mod outbox;
@@ -43,6 +44,7 @@ pub use protocol::{Attach, Exec, PortForward, Protocol, Streams};
 
 use crate::channel::Subprotocol;
 use crate::{Error, Limits};
+use link::Carry as _;
 use machine::Machine;
 
 /// What a driver should look at next. See [`Session::poll_event`].
@@ -237,7 +239,7 @@ impl<P: Protocol> Session<P> {
     /// How it ended. Once set it never changes.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.machine.outcome()
+        self.machine.link().outcome()
     }
 
     /// What to write to the transport next. It stays the same until
@@ -318,7 +320,7 @@ impl<P: Protocol> Session<P> {
     /// received can still be polled.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.machine.is_closed()
+        self.machine.link().is_done()
     }
 
     /// How many bytes are held, in all queues and in both directions.
