@@ -143,6 +143,8 @@ pub(super) trait Carry {
     fn wake_writers(&mut self);
     /// Gives the next messages to the WebSocket, whose pipe is empty. Whether more wait.
     fn fill(&mut self) -> bool;
+    /// Input was taken.
+    fn after_input(&mut self, _now: Instant) {}
     /// It is time for a sign of life, besides the WebSocket's.
     fn ping(&mut self) {}
     /// A deadline of the carried protocol.
@@ -169,6 +171,7 @@ pub(super) trait Carry {
             link.stalled = true;
             link.blocked = true;
         }
+        self.after_input(now);
         result
     }
 
