@@ -87,12 +87,11 @@ pub use call::{
 };
 pub use error::{BadObject, Error, ErrorKind};
 pub use limits::Limits;
-#[cfg(feature = "ws")]
-#[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
-pub use session::PortForwardTunnelOperation;
-
 pub use resource::{
     ApiResource, Dynamic, HasAttach, HasEphemeralContainers, HasEviction, HasExec, HasLogs,
     HasPortForward, HasResize, HasScale, HasStatus, Object, Resource, Scale, ScaleSpec,
     ScaleStatus, Scope,
 };
+#[cfg(feature = "ws")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
+pub use session::PortForwardTunnelOperation;
