@@ -92,3 +92,6 @@ pub use resource::{
     HasPortForward, HasResize, HasScale, HasStatus, Object, Resource, Scale, ScaleSpec,
     ScaleStatus, Scope,
 };
+#[cfg(feature = "ws")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
+pub use session::PortForwardTunnelOperation;
