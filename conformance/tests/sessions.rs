@@ -3,14 +3,11 @@
 use futures_util::future::join;
 use k8s_openapi::api::core::v1::Pod;
 use kubewire::session::{Abort, Outcome, SessionOptions};
-use kubewire::stream::WatchEvent;
 use kubewire::{Api, ErrorKind, Limits};
-use kubewire_conformance::harness::{client, drop_at_await, within};
+use kubewire_conformance::harness::{client, drop_at_await, run_pod, within};
 use kubewire_conformance::server::Server;
 use kubewire_conformance::suite;
 use kubewire_driver::{Client, Drive};
-
-use futures_util::StreamExt;
 
 suite!(
     exec_moves_64_mib_out_with_bounded_memory_and_a_slow_reader,
@@ -34,29 +31,8 @@ fn pods() -> Api<Pod> {
     Api::namespaced("default")
 }
 
-/// A pod that runs until it is deleted.
 async fn pod<R: Drive>(client: &Client<R>) {
-    let pod: Pod = serde_json::from_value(serde_json::json!({
-        "metadata": {"name": "box"},
-        "spec": {"terminationGracePeriodSeconds": 0, "containers": [
-            {"name": "main", "image": "busybox", "command": ["sh", "-c", "nc -lk -p 7000 -e cat"]},
-        ]},
-    }))
-    .expect("a pod");
-    client
-        .send(pods().create(&pod))
-        .await
-        .expect("the pod is created");
-    let mut events = client.stream(pods().watch().fields("metadata.name=box"));
-    while let Some(event) = events.next().await {
-        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event.expect("an event") else {
-            continue;
-        };
-        if pod.status.and_then(|status| status.phase).as_deref() == Some("Running") {
-            return;
-        }
-    }
-    panic!("the pod never ran");
+    run_pod(client, "box", "nc -lk -p 7000 -e cat").await;
 }
 
 fn sh(script: &str) -> kubewire::ExecOperation {

@@ -4,13 +4,14 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use kubewire::session::Outcome;
+use kubewire::session::ConnectionId;
 use kubewire::{Error, ErrorKind};
 
-use crate::session::{Handle, State};
+use crate::session::{Channel, Handle, State};
 
 /// The reading end of a channel: chunks, or `AsyncRead`.
 ///
@@ -19,9 +20,11 @@ use crate::session::{Handle, State};
 /// process down. Dropping it throws the channel's data away and lets the others go on.
 pub struct Reader {
     handle: Handle,
-    channel: u8,
+    channel: Channel,
     /// What `AsyncRead` has not handed out yet.
     chunk: Bytes,
+    /// Keeps a connection of a tunnel, together with the other end's.
+    _connection: Option<Arc<Connection>>,
 }
 
 /// The writing end of a channel: `write`, or `AsyncWrite`.
@@ -29,16 +32,27 @@ pub struct Reader {
 /// Bytes that were accepted are sent even if this is dropped, as long as any part of the session is held.
 pub struct Writer {
     handle: Handle,
-    channel: u8,
+    channel: Channel,
     finish_on_drop: bool,
+    _connection: Option<Arc<Connection>>,
 }
 
 impl Reader {
-    pub(crate) fn new(handle: Handle, channel: u8) -> Self {
+    pub(crate) fn new(handle: Handle, channel: Channel) -> Self {
         Self {
             handle,
             channel,
             chunk: Bytes::new(),
+            _connection: None,
+        }
+    }
+
+    pub(crate) fn of(connection: &Arc<Connection>) -> Self {
+        Self {
+            handle: connection.handle.clone(),
+            channel: Channel::Connection(connection.id),
+            chunk: Bytes::new(),
+            _connection: Some(connection.clone()),
         }
     }
 
@@ -79,16 +93,9 @@ impl Reader {
     }
 
     /// What to say at the end of the data: nothing, or what went wrong.
-    fn failure(&self) -> Option<Error> {
-        self.handle.look(|state| {
-            if let Some(text) = state.session.port_error(self.channel) {
-                return Some(Error::new(ErrorKind::Transport, text));
-            }
-            if let Outcome::Aborted(abort) = state.session.outcome()? {
-                return Some(abort.to_error());
-            }
-            None
-        })
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.handle
+            .look(|state| state.session.failure(self.channel))
     }
 
     /// Reads into a buffer: 0 is the end, an error an end that is not clean.
@@ -116,11 +123,21 @@ impl Drop for Reader {
 }
 
 impl Writer {
-    pub(crate) fn new(handle: Handle, channel: u8, finish_on_drop: bool) -> Self {
+    pub(crate) fn new(handle: Handle, channel: Channel, finish_on_drop: bool) -> Self {
         Self {
             handle,
             channel,
             finish_on_drop,
+            _connection: None,
+        }
+    }
+
+    pub(crate) fn of(connection: &Arc<Connection>) -> Self {
+        Self {
+            handle: connection.handle.clone(),
+            channel: Channel::Connection(connection.id),
+            finish_on_drop: true,
+            _connection: Some(connection.clone()),
         }
     }
 
@@ -182,6 +199,32 @@ impl Drop for Writer {
         if self.finish_on_drop {
             let _ = self.finish();
         }
+    }
+}
+
+/// One connection of a tunnel; when both ends are dropped it is given up.
+pub(crate) struct Connection {
+    handle: Handle,
+    id: ConnectionId,
+}
+
+impl Connection {
+    /// Opens a connection to a port of the pod.
+    pub(crate) fn open(handle: &Handle, port: u16) -> Result<Arc<Self>, Error> {
+        let id = handle.with(|state| state.session.connect(port))?;
+        Ok(Arc::new(Self {
+            handle: handle.clone(),
+            id,
+        }))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.handle.with(|state| {
+            state.session.release(self.id);
+            state.forget(Channel::Connection(self.id));
+        });
     }
 }
 

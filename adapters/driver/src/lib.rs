@@ -23,6 +23,7 @@ mod connect;
 mod connection;
 mod exchange;
 mod forward;
+mod forwarder;
 mod halves;
 #[cfg(feature = "kubeconfig")]
 pub mod load;
@@ -42,7 +43,8 @@ pub use client::{Client, Timeouts};
 #[cfg(feature = "http2")]
 pub use connection::H2Task;
 pub use connection::{H1Task, RequestBody, Transport};
-pub use forward::{Forward, PortStream};
+pub use forward::{Forward, PortStream, TunnelHandle};
+pub use forwarder::{Forwarder, Listen, PortListener};
 pub use halves::{Reader, Writer};
 pub use open::{Handles, Openable};
 pub use process::{Output, Process};

@@ -9,7 +9,7 @@ use kubewire::session::{Outcome, Streams};
 use kubewire::{Error, ErrorKind};
 
 use crate::halves::{Reader, Writer};
-use crate::session::Handle;
+use crate::session::{Channel, Handle};
 
 /// A process in a container, or the end of a wire to one.
 ///
@@ -56,12 +56,12 @@ impl Process {
         close_stdin_on_drop: bool,
         max_output: usize,
     ) -> Self {
-        let reader = |channel| Reader::new(handle.clone(), channel);
+        let reader = |channel| Reader::new(handle.clone(), Channel::Number(channel));
         Self {
             stdin: streams.has_stdin().then(|| {
                 Writer::new(
                     handle.clone(),
-                    STDIN,
+                    Channel::Number(STDIN),
                     close_stdin_on_drop && !streams.has_tty(),
                 )
             }),

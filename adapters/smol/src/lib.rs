@@ -20,7 +20,10 @@
 mod runtime;
 
 pub use kubewire;
-pub use kubewire_driver::{Forward, Output, PortStream, Process, Reader, Timeouts, Writer};
+pub use kubewire_driver::{
+    Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, Timeouts, TunnelHandle,
+    Writer,
+};
 pub use runtime::{Dial, Sleep, SmolRuntime};
 
 /// A client of one API server, on smol. See [`kubewire_driver::Client`] for its methods.

@@ -20,8 +20,11 @@
 mod runtime;
 
 pub use kubewire;
-pub use kubewire_driver::{Forward, Output, PortStream, Process, Reader, Timeouts, Writer};
-pub use runtime::{Dial, Sleep, TokioRuntime};
+pub use kubewire_driver::{
+    Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, Timeouts, TunnelHandle,
+    Writer,
+};
+pub use runtime::{Bind, Dial, Sleep, TokioRuntime};
 
 /// A client of one API server, on tokio. See [`kubewire_driver::Client`] for its methods.
 pub type Client = kubewire_driver::Client<TokioRuntime>;

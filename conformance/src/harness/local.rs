@@ -4,13 +4,15 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use hyper::rt::{Executor, Read, ReadBufCursor, Write};
-use kubewire_driver::Runtime;
+use kubewire_driver::{Listen, Runtime};
+use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
 
@@ -101,6 +103,42 @@ impl Runtime for LocalRuntime {
 
     fn sleep_until(&self, deadline: Instant) -> LocalSleep {
         LocalSleep(smol::Timer::at(deadline))
+    }
+}
+
+impl Listen for LocalRuntime {
+    type Listener = Async<TcpListener>;
+    type Bind = std::future::Ready<io::Result<Async<TcpListener>>>;
+
+    fn bind(&self, address: SocketAddr) -> Self::Bind {
+        std::future::ready(Async::<TcpListener>::bind(address))
+    }
+
+    fn local_addr(listener: &Async<TcpListener>) -> io::Result<SocketAddr> {
+        listener.get_ref().local_addr()
+    }
+
+    fn poll_accept(
+        listener: &mut Async<TcpListener>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(LocalIo, SocketAddr)>> {
+        loop {
+            match listener.get_ref().accept() {
+                Ok((stream, peer)) => {
+                    let stream = TcpStream::from(Async::new(stream)?);
+                    return Poll::Ready(Ok((
+                        LocalIo {
+                            stream,
+                            _not_send: Rc::new(()),
+                        },
+                        peer,
+                    )));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            ready!(listener.poll_readable(cx))?;
+        }
     }
 }
 

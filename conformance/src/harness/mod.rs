@@ -7,8 +7,11 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use kubewire::Endpoint;
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use kubewire::config::Config;
+use kubewire::stream::WatchEvent;
+use kubewire::{Api, Endpoint};
 use kubewire_driver::{Client, ClientBuilder, Drive};
 use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
@@ -126,6 +129,36 @@ pub fn client<R: Drive>(server: &Server, runtime: R) -> ClientBuilder<R> {
         config = config.ca_pem(ca);
     }
     Client::builder(config, runtime)
+}
+
+/// Makes a pod in the namespace `default` with one container that runs a shell script, and waits until it runs.
+///
+/// # Panics
+///
+/// If it does not come to run.
+pub async fn run_pod<R: Drive>(client: &Client<R>, name: &str, script: &str) {
+    let pods = Api::<Pod>::namespaced("default");
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": name},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+            {"name": "main", "image": "busybox", "command": ["sh", "-c", script]},
+        ]},
+    }))
+    .expect("a pod");
+    client
+        .send(pods.create(&pod))
+        .await
+        .expect("the pod is created");
+    let mut events = client.stream(pods.watch().fields(format!("metadata.name={name}")));
+    while let Some(event) = events.next().await {
+        let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event.expect("an event") else {
+            continue;
+        };
+        if pod.status.and_then(|status| status.phase).as_deref() == Some("Running") {
+            return;
+        }
+    }
+    panic!("the pod never ran");
 }
 
 /// Awaits a future for a limited time.
