@@ -145,7 +145,7 @@ fn dropping_readers_and_connections() {
     parser.feed(&transmit(&mut tunnel).0);
     for _ in 0..1000 {
         tunnel
-            .handle_input(&message(&data(11, &[0; 32 << 10])), now)
+            .handle_input(&message(&data(11, &vec![0; 32 << 10])), now)
             .unwrap();
     }
     assert!(tunnel.wants_input() && tunnel.buffered() < 100 << 10);
@@ -269,7 +269,7 @@ fn a_slow_reader_loses_nothing() {
     let mut filled = fill(&mut tunnel, slow, now);
     for _ in 0..2 {
         tunnel
-            .handle_input(&message(&data(3, &[2; 60_000])), now)
+            .handle_input(&message(&data(3, &vec![2; 60_000])), now)
             .unwrap();
         filled += 60_000;
     }
