@@ -524,4 +524,23 @@ mod tests {
         machine.release(last);
         assert_eq!(machine.connections(), 0);
     }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn what_was_released_is_in_no_list() {
+        let now = Instant::now();
+        let mut machine = Machine::new(&SessionOptions::default(), &Limits::default(), now);
+        for _ in 0..1000 {
+            // Told to nobody, and sent to nobody.
+            let id = machine.open(80).unwrap();
+            machine.change(id.0, |connection| {
+                connection.push(Bytes::from_static(b"x"), 9);
+            });
+            assert_eq!((machine.ready.len(), machine.news.len()), (1, 1));
+            machine.release(id);
+            assert!(machine.ready.is_empty() && machine.news.is_empty());
+        }
+        assert!(machine.full.is_empty() && machine.table.is_empty());
+        assert_eq!((machine.received, machine.sending), (0, 0));
+    }
 }
