@@ -122,10 +122,10 @@ fn pings_both_ways() {
     // A flood of them does not fill the memory.
     let before = tunnel.buffered();
     tunnel
-        .handle_input(&message(&theirs.repeat(10_000)), due)
+        .handle_input(&message(&theirs.repeat(1000)), due)
         .unwrap();
     assert_eq!(tunnel.buffered(), before);
-    assert!(transmit(&mut tunnel).0.len() <= 16 * theirs.len());
+    assert_eq!(transmit(&mut tunnel).0, theirs.repeat(16));
 }
 
 /// All that can be seen of five connections.

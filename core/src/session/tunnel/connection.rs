@@ -418,3 +418,23 @@ impl fmt::Debug for Connection {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_that_never_gets_empty_does_not_grow() {
+        let mut output = Output::default();
+        for round in 0..10_000_u32 {
+            output.push(&[round.to_le_bytes()[0]; 1000]);
+            if round >= 10 {
+                let expected = (round - 10).to_le_bytes()[0];
+                assert_eq!(output.waiting().first(), Some(&expected));
+                output.sent(1000);
+            }
+        }
+        assert_eq!(output.waiting().len(), 10_000);
+        assert!(output.bytes.capacity() <= 64 << 10);
+    }
+}

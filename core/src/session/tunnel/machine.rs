@@ -494,3 +494,53 @@ impl fmt::Debug for Machine {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn ids_run_out() {
+        let now = Instant::now();
+        let mut machine = Machine::new(&SessionOptions::default(), &Limits::default(), now);
+        machine.next = connection::LAST;
+        let last = machine.open(80).unwrap();
+        assert!(!machine.can_open());
+        let error = machine.open(80).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.to_string().contains("number"));
+        // The last one has the last stream that there is.
+        assert_eq!(machine.send(last, b"x").unwrap(), 1);
+        assert!(machine.poll_transmit().is_some());
+        machine.frame(
+            Frame::Data {
+                stream: 0x7fff_ffff,
+                data: Bytes::from_static(b"y"),
+            },
+            now,
+        );
+        assert_eq!(machine.poll_data(last).as_deref(), Some(&b"y"[..]));
+        machine.release(last);
+        assert_eq!(machine.connections(), 0);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+    fn what_was_released_is_in_no_list() {
+        let now = Instant::now();
+        let mut machine = Machine::new(&SessionOptions::default(), &Limits::default(), now);
+        for _ in 0..1000 {
+            // Told to nobody, and sent to nobody.
+            let id = machine.open(80).unwrap();
+            machine.change(id.0, |connection| {
+                connection.push(Bytes::from_static(b"x"), 9);
+            });
+            assert_eq!((machine.ready.len(), machine.news.len()), (1, 1));
+            machine.release(id);
+            assert!(machine.ready.is_empty() && machine.news.is_empty());
+        }
+        assert!(machine.full.is_empty() && machine.table.is_empty());
+        assert_eq!((machine.received, machine.sending), (0, 0));
+    }
+}
