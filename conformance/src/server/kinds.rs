@@ -60,19 +60,31 @@ impl Kind {
     }
 
     pub(crate) fn list_kind(&self) -> String {
-        self.custom.as_ref().map_or_else(|| format!("{}List", self.kind), |c| c.list_kind.clone())
+        self.custom
+            .as_ref()
+            .map_or_else(|| format!("{}List", self.kind), |c| c.list_kind.clone())
     }
 
     pub(crate) fn style(&self) -> Style {
-        if self.custom.is_some() { Style::Sorted } else { Style::Typed }
+        if self.custom.is_some() {
+            Style::Sorted
+        } else {
+            Style::Typed
+        }
     }
 
     pub(crate) fn qualified_resource(&self) -> Qualified<'_> {
-        Qualified { group: &self.group, name: &self.resource }
+        Qualified {
+            group: &self.group,
+            name: &self.resource,
+        }
     }
 
     pub(crate) fn qualified_kind(&self) -> Qualified<'_> {
-        Qualified { group: &self.group, name: &self.kind }
+        Qualified {
+            group: &self.group,
+            name: &self.kind,
+        }
     }
 
     pub(crate) fn is(&self, group: &str, resource: &str) -> bool {
@@ -80,8 +92,21 @@ impl Kind {
     }
 
     pub(crate) fn verbs(&self) -> Vec<&'static str> {
-        let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-        let without = if self.is("", "namespaces") { "deletecollection" } else { "" };
+        let all = [
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ];
+        let without = if self.is("", "namespaces") {
+            "deletecollection"
+        } else {
+            ""
+        };
         all.into_iter().filter(|verb| *verb != without).collect()
     }
 
@@ -92,18 +117,35 @@ impl Kind {
         let mut list = Vec::new();
         if self.is("", "pods") {
             let named = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
-            list.push(("attach", named("", "", "PodAttachOptions"), vec!["create", "get"]));
+            list.push((
+                "attach",
+                named("", "", "PodAttachOptions"),
+                vec!["create", "get"],
+            ));
             list.push(("binding", named("", "", "Binding"), vec!["create"]));
-            list.push(("eviction", named("policy", "v1", "Eviction"), vec!["create"]));
-            list.push(("exec", named("", "", "PodExecOptions"), vec!["create", "get"]));
+            list.push((
+                "eviction",
+                named("policy", "v1", "Eviction"),
+                vec!["create"],
+            ));
+            list.push((
+                "exec",
+                named("", "", "PodExecOptions"),
+                vec!["create", "get"],
+            ));
             list.push(("log", own.clone(), vec!["get"]));
-            list.push(("portforward", named("", "", "PodPortForwardOptions"), vec!["create", "get"]));
+            list.push((
+                "portforward",
+                named("", "", "PodPortForwardOptions"),
+                vec!["create", "get"],
+            ));
         }
         if self.is("", "namespaces") {
             list.push(("finalize", own.clone(), vec!["update"]));
         }
         if self.is("", "serviceaccounts") {
-            let kind = json!({"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"});
+            let kind =
+                json!({"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"});
             list.push(("token", kind, vec!["create"]));
         }
         if self.scale.is_some() {
@@ -126,20 +168,32 @@ impl Kind {
             "pods" => json!({"spec": {"containers": null}, "status": {}}),
             "namespaces" => json!({"spec": {}, "status": {}}),
             "services" => json!({"spec": {}, "status": {"loadBalancer": {}}}),
-            "nodes" => json!({"spec": {}, "status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "nodeInfo": {
+            "nodes" => {
+                json!({"spec": {}, "status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "nodeInfo": {
                 "machineID": "", "systemUUID": "", "bootID": "", "kernelVersion": "", "osImage": "",
                 "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "", "operatingSystem": "",
-                "architecture": ""}}}),
-            "deployments" => json!({"spec": {"replicas": 0, "selector": null, "template": template, "strategy": {}}, "status": {}}),
-            "replicasets" => json!({"spec": {"selector": null, "template": template}, "status": {"replicas": 0}}),
-            "statefulsets" => json!({"spec": {"replicas": 0, "selector": null, "template": template, "serviceName": "",
-                "updateStrategy": {}}, "status": {"replicas": 0, "availableReplicas": 0}}),
-            "daemonsets" => json!({"spec": {"selector": null, "template": template, "updateStrategy": {}}, "status": {
-                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}}),
+                "architecture": ""}}})
+            }
+            "deployments" => {
+                json!({"spec": {"replicas": 0, "selector": null, "template": template, "strategy": {}}, "status": {}})
+            }
+            "replicasets" => {
+                json!({"spec": {"selector": null, "template": template}, "status": {"replicas": 0}})
+            }
+            "statefulsets" => {
+                json!({"spec": {"replicas": 0, "selector": null, "template": template, "serviceName": "",
+                "updateStrategy": {}}, "status": {"replicas": 0, "availableReplicas": 0}})
+            }
+            "daemonsets" => {
+                json!({"spec": {"selector": null, "template": template, "updateStrategy": {}}, "status": {
+                "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}})
+            }
             "jobs" => json!({"spec": {"template": template}, "status": {}}),
             "leases" => json!({"spec": {}}),
-            "events" => json!({"involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null,
-                "eventTime": null, "reportingComponent": "", "reportingInstance": ""}),
+            "events" => {
+                json!({"involvedObject": {}, "source": {}, "firstTimestamp": null, "lastTimestamp": null,
+                "eventTime": null, "reportingComponent": "", "reportingInstance": ""})
+            }
             "customresourcedefinitions" => json!({
                 "spec": {"group": "", "names": {"plural": "", "kind": ""}, "scope": "", "versions": null},
                 "status": {"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": null}}),
@@ -149,11 +203,19 @@ impl Kind {
 }
 
 pub(crate) fn storage_key(group: &str, resource: &str) -> String {
-    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
+    if group.is_empty() {
+        resource.to_owned()
+    } else {
+        format!("{resource}.{group}")
+    }
 }
 
 pub(crate) fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 /// All kinds, and the order in which discovery lists the groups.
@@ -165,16 +227,25 @@ pub(crate) struct Kinds {
 
 impl Kinds {
     pub(crate) fn new() -> Self {
-        Self { custom: RwLock::default(), built_in: built_in().into_iter().map(Arc::new).collect() }
+        Self {
+            custom: RwLock::default(),
+            built_in: built_in().into_iter().map(Arc::new).collect(),
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Kind>> {
         let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
-        self.built_in.iter().chain(custom.values().flatten()).cloned().collect()
+        self.built_in
+            .iter()
+            .chain(custom.values().flatten())
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn find(&self, group: &str, version: &str, resource: &str) -> Option<Arc<Kind>> {
-        self.all().into_iter().find(|k| k.group == group && k.version == version && k.resource == resource)
+        self.all()
+            .into_iter()
+            .find(|k| k.group == group && k.version == version && k.resource == resource)
     }
 
     /// Any version of a resource: what the server itself uses.
@@ -197,7 +268,15 @@ impl Kinds {
 }
 
 fn strings(value: &Value) -> Vec<String> {
-    value.as_array().map(|a| a.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
+    value
+        .as_array()
+        .map(|a| {
+            a.iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        })
+        .unwrap_or_default()
 }
 
 fn custom_kinds(definition: &Value) -> Vec<Arc<Kind>> {
@@ -205,19 +284,28 @@ fn custom_kinds(definition: &Value) -> Vec<Arc<Kind>> {
     let names = &spec["names"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (kind, plural) = (text(&names["kind"]), text(&names["plural"]));
-    let versions = spec["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let versions = spec["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let mut served: Vec<&Value> = versions.iter().filter(|v| v["served"] == true).collect();
     served.sort_by_key(|v| v["storage"] != true);
     let make = |version: &&Value| {
         let sub = &version["subresources"];
         let group = text(&spec["group"]);
-        let default_warning =
-            || format!("{group}/{} {kind} is deprecated", version["name"].as_str().unwrap_or_default());
+        let default_warning = || {
+            format!(
+                "{group}/{} {kind} is deprecated",
+                version["name"].as_str().unwrap_or_default()
+            )
+        };
         let warning = version["deprecationWarning"].as_str().map(str::to_owned);
         Arc::new(Kind {
             version: text(&version["name"]),
             resource: plural.clone(),
-            singular: names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned),
+            singular: names["singular"]
+                .as_str()
+                .map_or_else(|| kind.to_lowercase(), str::to_owned),
             kind: kind.clone(),
             namespaced: spec["scope"] == "Namespaced",
             short_names: strings(&names["shortNames"]),
@@ -226,20 +314,32 @@ fn custom_kinds(definition: &Value) -> Vec<Arc<Kind>> {
             scale: sub["scale"].is_object().then(|| Scale {
                 spec_replicas: text(&sub["scale"]["specReplicasPath"]),
                 status_replicas: text(&sub["scale"]["statusReplicasPath"]),
-                selector: sub["scale"]["labelSelectorPath"].as_str().map(str::to_owned),
+                selector: sub["scale"]["labelSelectorPath"]
+                    .as_str()
+                    .map(str::to_owned),
             }),
             returns_deleted: false,
             create_on_update: false,
             unconditional_update: false,
             selectable: version["selectableFields"]
                 .as_array()
-                .map(|a| a.iter().map(|f| text(&f["jsonPath"]).trim_start_matches('.').to_owned()).collect())
+                .map(|a| {
+                    a.iter()
+                        .map(|f| text(&f["jsonPath"]).trim_start_matches('.').to_owned())
+                        .collect()
+                })
                 .unwrap_or_default(),
             custom: Some(Custom {
                 schema: version["schema"]["openAPIV3Schema"].clone(),
-                columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
-                list_kind: names["listKind"].as_str().map_or_else(|| format!("{kind}List"), str::to_owned),
-                warning: (version["deprecated"] == true).then(|| warning.unwrap_or_else(default_warning)),
+                columns: version["additionalPrinterColumns"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default(),
+                list_kind: names["listKind"]
+                    .as_str()
+                    .map_or_else(|| format!("{kind}List"), str::to_owned),
+                warning: (version["deprecated"] == true)
+                    .then(|| warning.unwrap_or_else(default_warning)),
             }),
             group,
         })
@@ -249,33 +349,103 @@ fn custom_kinds(definition: &Value) -> Vec<Arc<Kind>> {
 
 fn built_in() -> Vec<Kind> {
     const POD_FIELDS: &[&str] = &[
-        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-        "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.podIPs",
+        "status.nominatedNodeName",
     ];
     const EVENT_FIELDS: &[&str] = &[
-        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-        "reportingComponent", "source", "type",
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
     ];
     let mut kinds = vec![
         kind("", "v1", "configmaps", "ConfigMap").short("cm"),
-        kind("", "v1", "endpoints", "Endpoints").short("ep").creates_on_update(),
-        kind("", "v1", "events", "Event").short("ev").creates_on_update().fields(EVENT_FIELDS),
-        kind("", "v1", "namespaces", "Namespace").short("ns").cluster().status().returns().fields(&["status.phase"]),
-        kind("", "v1", "nodes", "Node").short("no").cluster().status().fields(&["spec.unschedulable"]),
-        kind("", "v1", "pods", "Pod").short("po").all_category().status().returns().fields(POD_FIELDS),
+        kind("", "v1", "endpoints", "Endpoints")
+            .short("ep")
+            .creates_on_update(),
+        kind("", "v1", "events", "Event")
+            .short("ev")
+            .creates_on_update()
+            .fields(EVENT_FIELDS),
+        kind("", "v1", "namespaces", "Namespace")
+            .short("ns")
+            .cluster()
+            .status()
+            .returns()
+            .fields(&["status.phase"]),
+        kind("", "v1", "nodes", "Node")
+            .short("no")
+            .cluster()
+            .status()
+            .fields(&["spec.unschedulable"]),
+        kind("", "v1", "pods", "Pod")
+            .short("po")
+            .all_category()
+            .status()
+            .returns()
+            .fields(POD_FIELDS),
         kind("", "v1", "secrets", "Secret").fields(&["type"]),
-        kind("", "v1", "serviceaccounts", "ServiceAccount").short("sa").returns(),
-        kind("", "v1", "services", "Service").short("svc").all_category().status().returns().creates_on_update()
+        kind("", "v1", "serviceaccounts", "ServiceAccount")
+            .short("sa")
+            .returns(),
+        kind("", "v1", "services", "Service")
+            .short("svc")
+            .all_category()
+            .status()
+            .returns()
+            .creates_on_update()
             .fields(&["spec.clusterIP", "spec.type"]),
-        kind("apps", "v1", "daemonsets", "DaemonSet").short("ds").all_category().status(),
-        kind("apps", "v1", "deployments", "Deployment").short("deploy").all_category().status().scale(),
-        kind("apps", "v1", "replicasets", "ReplicaSet").short("rs").all_category().status().scale(),
-        kind("apps", "v1", "statefulsets", "StatefulSet").short("sts").all_category().status().scale(),
-        kind("batch", "v1", "jobs", "Job").all_category().status().fields(&["status.successful"]),
-        kind("coordination.k8s.io", "v1", "leases", "Lease").creates_on_update().conditional(),
-        kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition").short("crd")
-            .short("crds").cluster().status().conditional(),
+        kind("apps", "v1", "daemonsets", "DaemonSet")
+            .short("ds")
+            .all_category()
+            .status(),
+        kind("apps", "v1", "deployments", "Deployment")
+            .short("deploy")
+            .all_category()
+            .status()
+            .scale(),
+        kind("apps", "v1", "replicasets", "ReplicaSet")
+            .short("rs")
+            .all_category()
+            .status()
+            .scale(),
+        kind("apps", "v1", "statefulsets", "StatefulSet")
+            .short("sts")
+            .all_category()
+            .status()
+            .scale(),
+        kind("batch", "v1", "jobs", "Job")
+            .all_category()
+            .status()
+            .fields(&["status.successful"]),
+        kind("coordination.k8s.io", "v1", "leases", "Lease")
+            .creates_on_update()
+            .conditional(),
+        kind(
+            "apiextensions.k8s.io",
+            "v1",
+            "customresourcedefinitions",
+            "CustomResourceDefinition",
+        )
+        .short("crd")
+        .short("crds")
+        .cluster()
+        .status()
+        .conditional(),
     ];
     for kind in &mut kinds {
         if kind.resource == "endpoints" {

@@ -33,8 +33,14 @@ struct Options {
 /// Chooses the container of a request: the named one, or the only one.
 pub(crate) fn container(call: &Call, pod: &Value, name: &str) -> Result<String> {
     let names = |field: &str| -> Vec<String> {
-        let list = pod["spec"][field].as_array().map(Vec::as_slice).unwrap_or_default();
-        list.iter().filter_map(|c| c["name"].as_str()).map(str::to_owned).collect()
+        let list = pod["spec"][field]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        list.iter()
+            .filter_map(|c| c["name"].as_str())
+            .map(str::to_owned)
+            .collect()
     };
     let (main, init) = (names("containers"), names("initContainers"));
     let wanted = call.query.text("container");
@@ -44,21 +50,33 @@ pub(crate) fn container(call: &Call, pod: &Value, name: &str) -> Result<String> 
         {
             return Ok(only.clone());
         }
-        let mut message = format!("a container name must be specified for pod {name}, choose one of: [{}]", main.join(" "));
+        let mut message = format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            main.join(" ")
+        );
         if !init.is_empty() {
-            message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+            message.push_str(&format!(
+                " or one of the init containers: [{}]",
+                init.join(" ")
+            ));
         }
         return Err(Failure::bad_request(message));
     }
     if main.iter().chain(&init).any(|c| c == wanted) {
         return Ok(wanted.to_owned());
     }
-    Err(Failure::bad_request(format!("container {wanted} is not valid for pod {name}")))
+    Err(Failure::bad_request(format!(
+        "container {wanted} is not valid for pod {name}"
+    )))
 }
 
 fn options(call: &Call, name: &str) -> Result<Options> {
     let query = &call.query;
-    let (tail, limit, since) = (query.integer("tailLines")?, query.integer("limitBytes")?, query.integer("sinceSeconds")?);
+    let (tail, limit, since) = (
+        query.integer("tailLines")?,
+        query.integer("limitBytes")?,
+        query.integer("sinceSeconds")?,
+    );
     let time = query.text("sinceTime");
     let since_time = match time {
         "" | "null" => None,
@@ -71,16 +89,31 @@ fn options(call: &Call, name: &str) -> Result<Options> {
         return invalid(Cause::forbidden("stream", "may not be specified"));
     }
     if let Some(tail) = tail.filter(|n| *n < 0) {
-        return invalid(Cause::invalid("tailLines", &tail.to_string(), "must be greater than or equal to 0"));
+        return invalid(Cause::invalid(
+            "tailLines",
+            &tail.to_string(),
+            "must be greater than or equal to 0",
+        ));
     }
     if let Some(limit) = limit.filter(|n| *n < 1) {
-        return invalid(Cause::invalid("limitBytes", &limit.to_string(), "must be greater than 0"));
+        return invalid(Cause::invalid(
+            "limitBytes",
+            &limit.to_string(),
+            "must be greater than 0",
+        ));
     }
     if since.is_some() && since_time.is_some() {
-        return invalid(Cause::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+        return invalid(Cause::forbidden(
+            "",
+            "at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ));
     }
     if let Some(since) = since.filter(|n| *n < 1) {
-        return invalid(Cause::invalid("sinceSeconds", &since.to_string(), "must be greater than 0"));
+        return invalid(Cause::invalid(
+            "sinceSeconds",
+            &since.to_string(),
+            "must be greater than 0",
+        ));
     }
     Ok(Options {
         follow: query.flag("follow").unwrap_or(false),
@@ -88,25 +121,44 @@ fn options(call: &Call, name: &str) -> Result<Options> {
         tail: tail.and_then(|n| u64::try_from(n).ok()),
         limit: limit.and_then(|n| usize::try_from(n).ok()),
         // Fractions do not count, as on a real server.
-        since: since.map(|s| Timestamp::now().seconds.saturating_sub(s)).or(since_time.map(|t| t.seconds)),
+        since: since
+            .map(|s| Timestamp::now().seconds.saturating_sub(s))
+            .or(since_time.map(|t| t.seconds)),
     })
 }
 
 pub(crate) fn serve(call: &Call, target: &Target) -> Result<Reply> {
-    if call.header("accept").is_some_and(|a| !a.contains("text/plain")) {
+    if call
+        .header("accept")
+        .is_some_and(|a| !a.contains("text/plain"))
+    {
         negotiate::accept(&call.headers, &call.query, false)?;
     }
     let options = options(call, &target.name)?;
-    let pod = call.app.store.get("pods", &target.key()).ok_or_else(|| target.not_found())?;
+    let pod = call
+        .app
+        .store
+        .get("pods", &target.key())
+        .ok_or_else(|| target.not_found())?;
     let container = container(call, &pod, &target.name)?;
-    if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+    if pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty()
+    {
         let mut response = reply::plain(204, "", Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     }
-    let running = call.app.node.pod(pod["metadata"]["uid"].as_str().unwrap_or_default());
+    let running = call
+        .app
+        .node
+        .pod(pod["metadata"]["uid"].as_str().unwrap_or_default());
     let Some(slot) = running.and_then(|pod| pod.slot(&container)) else {
-        let message = format!("Get \"https://127.0.0.1:10250/containerLogs/{}/{}/{container}\": dial tcp 127.0.0.1:10250: connect: connection refused", target.namespace, target.name);
+        let message = format!(
+            "Get \"https://127.0.0.1:10250/containerLogs/{}/{}/{container}\": dial tcp 127.0.0.1:10250: connect: connection refused",
+            target.namespace, target.name
+        );
         return Err(Failure::unclassified(message));
     };
     let log = choose(call, target, &container, &slot)?;
@@ -122,9 +174,15 @@ fn choose(call: &Call, target: &Target, container: &str, slot: &Slot) -> Result<
     let pod = &target.name;
     if call.query.flag("previous").unwrap_or(false) {
         let waiting = matches!(slot.state, State::Waiting { .. });
-        let previous = if waiting { slot.log.as_ref().filter(|_| slot.last.is_some()) } else { slot.previous.as_ref() };
+        let previous = if waiting {
+            slot.log.as_ref().filter(|_| slot.last.is_some())
+        } else {
+            slot.previous.as_ref()
+        };
         return previous.cloned().ok_or_else(|| {
-            Failure::bad_request(format!("previous terminated container \"{container}\" in pod \"{pod}\" not found"))
+            Failure::bad_request(format!(
+                "previous terminated container \"{container}\" in pod \"{pod}\" not found"
+            ))
         });
     }
     match (&slot.log, &slot.state) {
@@ -134,7 +192,9 @@ fn choose(call: &Call, target: &Target, container: &str, slot: &Slot) -> Result<
                 "ImagePullBackOff" | "ErrImagePull" => "trying and failing to pull image",
                 other => other,
             };
-            Err(Failure::bad_request(format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {why}")))
+            Err(Failure::bad_request(format!(
+                "container \"{container}\" in pod \"{pod}\" is waiting to start: {why}"
+            )))
         }
         (None, _) => Ok(Arc::new({
             let log = Log::new();
@@ -147,10 +207,16 @@ fn choose(call: &Call, target: &Target, container: &str, slot: &Slot) -> Result<
 /// The client left, or has all it wanted.
 struct Done;
 
-async fn stream(log: &Log, options: &Options, sender: &mpsc::Sender<Bytes>) -> std::result::Result<(), Done> {
+async fn stream(
+    log: &Log,
+    options: &Options,
+    sender: &mpsc::Sender<Bytes>,
+) -> std::result::Result<(), Done> {
     let mut changes = log.subscribe();
     let (first, end) = log.bounds();
-    let mut at = options.tail.map_or(first, |tail| end.saturating_sub(tail).max(first));
+    let mut at = options
+        .tail
+        .map_or(first, |tail| end.saturating_sub(tail).max(first));
     let mut left = options.limit.unwrap_or(usize::MAX);
     loop {
         changes.mark_unchanged();
@@ -158,7 +224,10 @@ async fn stream(log: &Log, options: &Options, sender: &mpsc::Sender<Bytes>) -> s
         at = next;
         let full = records.len() == BATCH;
         let mut chunk = Vec::new();
-        for record in records.iter().filter(|r| options.since.is_none_or(|since| r.time.seconds >= since)) {
+        for record in records
+            .iter()
+            .filter(|r| options.since.is_none_or(|since| r.time.seconds >= since))
+        {
             render(record, options.timestamps, &mut chunk);
             if chunk.len() >= left {
                 chunk.truncate(left);

@@ -30,7 +30,11 @@ const NO_SPACE: Errno = "No space left on device";
 
 /// Makes `path` absolute, without `.` and `..`.
 pub(crate) fn resolve(cwd: &str, path: &str) -> String {
-    let full = if path.starts_with('/') { path.to_owned() } else { format!("{cwd}/{path}") };
+    let full = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("{cwd}/{path}")
+    };
     let mut parts: Vec<&str> = Vec::new();
     for part in full.split('/') {
         match part {
@@ -55,18 +59,41 @@ impl Files {
     pub(crate) fn new(hostname: &str, programs: &[&str]) -> Self {
         let files = Self(Arc::default());
         let now = Timestamp::now().seconds;
-        let directory = || Entry { content: None, mode: 0o755, modified: now };
+        let directory = || Entry {
+            content: None,
+            mode: 0o755,
+            modified: now,
+        };
         let mut map = files.lock();
-        for path in ["/", "/bin", "/dev", "/etc", "/home", "/proc", "/root", "/tmp", "/usr", "/usr/bin", "/var", "/var/log", "/www"] {
+        for path in [
+            "/", "/bin", "/dev", "/etc", "/home", "/proc", "/root", "/tmp", "/usr", "/usr/bin",
+            "/var", "/var/log", "/www",
+        ] {
             map.insert(path.into(), directory());
         }
-        let file = |content: &str, mode| Entry { content: Some(content.into()), mode, modified: now };
+        let file = |content: &str, mode| Entry {
+            content: Some(content.into()),
+            mode,
+            modified: now,
+        };
         for program in programs {
             map.insert(format!("/bin/{program}"), file("", 0o755));
         }
-        map.insert("/etc/hostname".into(), file(&format!("{hostname}\n"), 0o644));
-        map.insert("/etc/hosts".into(), file(&format!("127.0.0.1\tlocalhost\n127.0.0.1\t{hostname}\n"), 0o644));
-        map.insert("/etc/passwd".into(), file("root:x:0:0:root:/root:/bin/sh\n", 0o644));
+        map.insert(
+            "/etc/hostname".into(),
+            file(&format!("{hostname}\n"), 0o644),
+        );
+        map.insert(
+            "/etc/hosts".into(),
+            file(
+                &format!("127.0.0.1\tlocalhost\n127.0.0.1\t{hostname}\n"),
+                0o644,
+            ),
+        );
+        map.insert(
+            "/etc/passwd".into(),
+            file("root:x:0:0:root:/root:/bin/sh\n", 0o644),
+        );
         drop(map);
         files
     }
@@ -81,7 +108,11 @@ impl Files {
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {
         let map = self.lock();
-        map.get(path).ok_or(NO_ENTRY)?.content.clone().ok_or(IS_DIRECTORY)
+        map.get(path)
+            .ok_or(NO_ENTRY)?
+            .content
+            .clone()
+            .ok_or(IS_DIRECTORY)
     }
 
     /// Writes a whole file.
@@ -91,11 +122,22 @@ impl Files {
         if map.get(path).is_some_and(|e| e.content.is_none()) {
             return Err(IS_DIRECTORY);
         }
-        let others: usize = used(&map) - map.get(path).and_then(|e| e.content.as_ref()).map_or(0, Vec::len);
+        let others: usize = used(&map)
+            - map
+                .get(path)
+                .and_then(|e| e.content.as_ref())
+                .map_or(0, Vec::len);
         if others + content.len() > QUOTA {
             return Err(NO_SPACE);
         }
-        map.insert(path.to_owned(), Entry { content: Some(content), mode, modified: Timestamp::now().seconds });
+        map.insert(
+            path.to_owned(),
+            Entry {
+                content: Some(content),
+                mode,
+                modified: Timestamp::now().seconds,
+            },
+        );
         Ok(())
     }
 
@@ -106,20 +148,37 @@ impl Files {
             return Err(NO_SPACE);
         }
         let now = Timestamp::now().seconds;
-        let entry = map.entry(path.to_owned()).or_insert_with(|| Entry { content: Some(Vec::new()), mode: 0o644, modified: now });
+        let entry = map.entry(path.to_owned()).or_insert_with(|| Entry {
+            content: Some(Vec::new()),
+            mode: 0o644,
+            modified: now,
+        });
         entry.modified = now;
-        entry.content.as_mut().ok_or(IS_DIRECTORY)?.extend_from_slice(bytes);
+        entry
+            .content
+            .as_mut()
+            .ok_or(IS_DIRECTORY)?
+            .extend_from_slice(bytes);
         Ok(())
     }
 
     pub(crate) fn make_directory(&self, path: &str, parents: bool) -> Result<(), Errno> {
         let mut map = self.lock();
-        let directory = Entry { content: None, mode: 0o755, modified: Timestamp::now().seconds };
+        let directory = Entry {
+            content: None,
+            mode: 0o755,
+            modified: Timestamp::now().seconds,
+        };
         if parents {
             let mut at = String::new();
             for part in path.split('/').filter(|p| !p.is_empty()) {
                 at = format!("{at}/{part}");
-                if map.entry(at.clone()).or_insert_with(|| directory.clone()).content.is_some() {
+                if map
+                    .entry(at.clone())
+                    .or_insert_with(|| directory.clone())
+                    .content
+                    .is_some()
+                {
                     return Err(NOT_DIRECTORY);
                 }
             }
@@ -139,10 +198,18 @@ impl Files {
         if map.get(path).ok_or(NO_ENTRY)?.content.is_some() {
             return Err(NOT_DIRECTORY);
         }
-        let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-        let below = map.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let prefix = if path == "/" {
+            "/".to_owned()
+        } else {
+            format!("{path}/")
+        };
+        let below = map
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix));
         let relative = below.map(|(key, entry)| (key[prefix.len()..].to_owned(), entry.clone()));
-        Ok(relative.filter(|(key, _)| !key.is_empty() && (deep || !key.contains('/'))).collect())
+        Ok(relative
+            .filter(|(key, _)| !key.is_empty() && (deep || !key.contains('/')))
+            .collect())
     }
 
     /// Removes a file, or a directory with everything below it.
@@ -164,7 +231,10 @@ impl Files {
 }
 
 fn used(map: &BTreeMap<String, Entry>) -> usize {
-    map.values().filter_map(|e| e.content.as_ref()).map(Vec::len).sum()
+    map.values()
+        .filter_map(|e| e.content.as_ref())
+        .map(Vec::len)
+        .sum()
 }
 
 fn check_parent(map: &BTreeMap<String, Entry>, path: &str) -> Result<(), Errno> {
@@ -189,12 +259,22 @@ mod tests {
         files.append("/tmp/a/b/f", b"12").unwrap();
         files.append("/tmp/a/b/f", b"3").unwrap();
         assert_eq!(files.read("/tmp/a/b/f").unwrap(), b"123");
-        let names = |deep| files.list("/tmp", deep).unwrap().into_iter().map(|(n, _)| n).collect::<Vec<_>>();
+        let names = |deep| {
+            files
+                .list("/tmp", deep)
+                .unwrap()
+                .into_iter()
+                .map(|(n, _)| n)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(false), ["a"]);
         assert_eq!(names(true), ["a", "a/b", "a/b/f"]);
         assert_eq!(files.remove("/tmp/a", false), Err(IS_DIRECTORY));
         files.remove("/tmp/a", true).unwrap();
         assert!(names(true).is_empty());
-        assert_eq!(files.write("/tmp/big", vec![0; QUOTA + 1], 0o644), Err(NO_SPACE));
+        assert_eq!(
+            files.write("/tmp/big", vec![0; QUOTA + 1], 0o644),
+            Err(NO_SPACE)
+        );
     }
 }

@@ -49,9 +49,16 @@ pub(crate) struct Plan {
 impl Plan {
     fn command(&self) -> Vec<String> {
         let words = |field: &str| -> Vec<String> {
-            let list = self.spec[field].as_array().map(Vec::as_slice).unwrap_or_default();
+            let list = self.spec[field]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let expand = |word: &str| {
-                self.environment.iter().fold(word.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
+                self.environment
+                    .iter()
+                    .fold(word.to_owned(), |text, (name, value)| {
+                        text.replace(&format!("$({name})"), value)
+                    })
             };
             list.iter().filter_map(Value::as_str).map(expand).collect()
         };
@@ -60,7 +67,11 @@ impl Plan {
         if command.is_empty() {
             let image = self.spec["image"].as_str().unwrap_or_default();
             let idle = ["sleep".to_owned(), "infinity".to_owned()];
-            return if image.contains("busybox") { vec!["sh".into()] } else { idle.into() };
+            return if image.contains("busybox") {
+                vec!["sh".into()]
+            } else {
+                idle.into()
+            };
         }
         command
     }
@@ -74,8 +85,16 @@ impl Plan {
             files.write(path, content.clone(), 0o644)?;
         }
         let mut environment = self.environment.clone();
-        for (name, value) in [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root")] {
-            environment.entry(name.into()).or_insert_with(|| value.into());
+        for (name, value) in [
+            (
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            ),
+            ("HOME", "/root"),
+        ] {
+            environment
+                .entry(name.into())
+                .or_insert_with(|| value.into());
         }
         environment.insert("HOSTNAME".into(), self.hostname.clone());
         let cwd = self.spec["workingDir"].as_str().unwrap_or("/").to_owned();
@@ -115,26 +134,51 @@ impl Plan {
             terminal: terminal.clone(),
         });
         let streams = if terminal.is_some() {
-            Streams { stdin, stdout: Output::Terminal(stdout.clone()), stderr: Output::Terminal(stdout) }
+            Streams {
+                stdin,
+                stdout: Output::Terminal(stdout.clone()),
+                stderr: Output::Terminal(stdout),
+            }
         } else {
-            Streams { stdin, stdout: Output::Pipe(stdout), stderr: Output::Pipe(stderr) }
+            Streams {
+                stdin,
+                stdout: Output::Pipe(stdout),
+                stderr: Output::Pipe(stderr),
+            }
         };
-        let pumps = [Arc::clone(&instance).pump(0, stdout_reader), Arc::clone(&instance).pump(1, stderr_reader)];
+        let pumps = [
+            Arc::clone(&instance).pump(0, stdout_reader),
+            Arc::clone(&instance).pump(1, stderr_reader),
+        ];
         let running = Arc::clone(&instance);
         tokio::spawn(async move {
             let [output, error] = pumps;
             let program = async {
-                let code = registration.run(programs::run(&process, &command, &streams)).await;
+                let code = registration
+                    .run(programs::run(&process, &command, &streams))
+                    .await;
                 drop(streams);
-                running.echo.lock().unwrap_or_else(PoisonError::into_inner).take();
+                running
+                    .echo
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
                 // With its first process a container ends altogether.
                 running.container.table.kill_all();
                 code
             };
             let (code, (), ()) = tokio::join!(program, output, error);
             running.log.finish();
-            running.stdin.lock().unwrap_or_else(PoisonError::into_inner).take();
-            running.attached.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            running
+                .stdin
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            running
+                .attached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
             running.exit.send_replace(Some(code));
         });
         Ok(instance)
@@ -151,13 +195,20 @@ impl Instance {
             }
             self.log.append(usize::from(stream), &bytes);
             let bytes = Bytes::from(bytes);
-            let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let attached = self
+                .attached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             let mut gone = false;
             for sender in &attached {
                 gone |= sender.send((stream + 1, bytes.clone())).await.is_err();
             }
             if gone {
-                self.attached.lock().unwrap_or_else(PoisonError::into_inner).retain(|s| !s.is_closed());
+                self.attached
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .retain(|s| !s.is_closed());
             }
         }
     }
@@ -166,17 +217,26 @@ impl Instance {
     pub(crate) fn attach(&self) -> mpsc::Receiver<Chunk> {
         let (sender, receiver) = mpsc::channel(4);
         if self.exit.borrow().is_none() {
-            self.attached.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+            self.attached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(sender);
         }
         receiver
     }
 
     pub(crate) fn stdin(&self) -> Option<pipe::Writer> {
-        self.stdin.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stdin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn close_stdin(&self) {
-        self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.stdin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -191,6 +251,12 @@ impl Container {
         if terminal.is_some() {
             environment.insert("TERM".into(), "xterm".into());
         }
-        Process { container: Arc::clone(self), pid, cwd: self.working_directory.clone(), environment, terminal }
+        Process {
+            container: Arc::clone(self),
+            pid,
+            cwd: self.working_directory.clone(),
+            environment,
+            terminal,
+        }
     }
 }

@@ -42,7 +42,10 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::default(), changes: watch::Sender::new(()) }
+        Self {
+            state: Mutex::default(),
+            changes: watch::Sender::new(()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -83,7 +86,13 @@ impl Log {
     pub(crate) fn read(&self, index: u64, limit: usize) -> (Vec<Record>, u64, bool) {
         let state = self.lock();
         let skip = usize::try_from(index.saturating_sub(state.first)).unwrap_or(usize::MAX);
-        let records: Vec<Record> = state.records.iter().skip(skip).take(limit).cloned().collect();
+        let records: Vec<Record> = state
+            .records
+            .iter()
+            .skip(skip)
+            .take(limit)
+            .cloned()
+            .collect();
         let next = index.max(state.first) + records.len() as u64;
         let end = state.first + state.records.len() as u64;
         (records, next, !(state.finished && next >= end))
@@ -107,9 +116,15 @@ impl State {
         }
         let starts_line = !std::mem::replace(&mut self.continued[stream], !complete);
         self.bytes += line.len();
-        self.records.push_back(Record { time: Timestamp::now(), bytes: line.into(), starts_line });
+        self.records.push_back(Record {
+            time: Timestamp::now(),
+            bytes: line.into(),
+            starts_line,
+        });
         while self.bytes > KEPT {
-            let Some(oldest) = self.records.pop_front() else { break };
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.bytes.len();
             self.first += 1;
         }
@@ -133,7 +148,10 @@ mod tests {
         assert_eq!((text[3].len(), next, more), (RECORD, 4, true));
         log.finish();
         let (rest, _, more) = log.read(next, 100);
-        assert_eq!((rest[0].bytes.len(), rest[0].starts_line, more), (5, false, false));
+        assert_eq!(
+            (rest[0].bytes.len(), rest[0].starts_line, more),
+            (5, false, false)
+        );
         for _ in 0..800 {
             log.append(0, &[b'y'; RECORD]);
         }

@@ -77,7 +77,10 @@ pub(crate) async fn run(app: Arc<App>) {
                 }
                 let known: Vec<Arc<Pod>> = app.node.lock().values().cloned().collect();
                 for pod in known {
-                    if !pods.iter().any(|(_, object)| object["metadata"]["uid"] == pod.uid) {
+                    if !pods
+                        .iter()
+                        .any(|(_, object)| object["metadata"]["uid"] == pod.uid)
+                    {
                         pod.stop(Duration::ZERO);
                     }
                 }
@@ -93,7 +96,9 @@ pub(crate) async fn run(app: Arc<App>) {
 
 fn react(app: &Arc<App>, change: &Change) {
     if change.change == ChangeType::Deleted {
-        let uid = change.object["metadata"]["uid"].as_str().unwrap_or_default();
+        let uid = change.object["metadata"]["uid"]
+            .as_str()
+            .unwrap_or_default();
         if let Some(pod) = app.node.pod(uid) {
             pod.stop(Duration::ZERO);
         }
@@ -107,16 +112,24 @@ fn observe(app: &Arc<App>, object: &Value) {
     let deleting = object["metadata"]["deletionTimestamp"].is_string();
     if let Some(pod) = app.node.pod(uid) {
         if deleting {
-            let grace = object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0);
+            let grace = object["metadata"]["deletionGracePeriodSeconds"]
+                .as_u64()
+                .unwrap_or(0);
             pod.stop(Duration::from_secs(grace));
         }
         return;
     }
-    let finished = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let finished = matches!(
+        object["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if deleting || finished || !schedule(app, object) {
         return;
     }
-    let pod = Arc::new(Pod::new(object, app.node.count.fetch_add(1, Ordering::Relaxed)));
+    let pod = Arc::new(Pod::new(
+        object,
+        app.node.count.fetch_add(1, Ordering::Relaxed),
+    ));
     app.node.lock().insert(uid.to_owned(), Arc::clone(&pod));
     tokio::spawn(pod.run(Arc::clone(app)));
 }
@@ -129,11 +142,20 @@ fn schedule(app: &App, object: &Value) -> bool {
     if !assigned.is_empty() {
         return assigned == NODE;
     }
-    if object["spec"]["schedulerName"].as_str().is_some_and(|s| s != "default-scheduler") {
+    if object["spec"]["schedulerName"]
+        .as_str()
+        .is_some_and(|s| s != "default-scheduler")
+    {
         return false;
     }
-    let labels = app.store.get("nodes", NODE).map(|node| node["metadata"]["labels"].clone()).unwrap_or_default();
-    let fits = object["spec"]["nodeSelector"].as_object().is_none_or(|wanted| wanted.iter().all(|(k, v)| labels.get(k) == Some(v)));
+    let labels = app
+        .store
+        .get("nodes", NODE)
+        .map(|node| node["metadata"]["labels"].clone())
+        .unwrap_or_default();
+    let fits = object["spec"]["nodeSelector"]
+        .as_object()
+        .is_none_or(|wanted| wanted.iter().all(|(k, v)| labels.get(k) == Some(v)));
     let now = Timestamp::now().rfc3339();
     let uid = object["metadata"]["uid"].clone();
     app.store.transact(|tx| {

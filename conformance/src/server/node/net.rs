@@ -37,16 +37,31 @@ impl Network {
             return None;
         }
         ports.insert(port, sender);
-        Some(Listener { network: self.clone(), port, connections })
+        Some(Listener {
+            network: self.clone(),
+            port,
+            connections,
+        })
     }
 
     /// Connects to a port; `None` if nobody listens.
     pub(crate) async fn connect(&self, port: u16) -> Option<Connection> {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&port)?.clone();
+        let sender = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&port)?
+            .clone();
         let (to_server, from_client) = (pipe(), pipe());
-        let server = Connection { reader: to_server.0, writer: from_client.1 };
+        let server = Connection {
+            reader: to_server.0,
+            writer: from_client.1,
+        };
         sender.send(server).await.ok()?;
-        Some(Connection { reader: from_client.0, writer: to_server.1 })
+        Some(Connection {
+            reader: from_client.0,
+            writer: to_server.1,
+        })
     }
 }
 
@@ -58,6 +73,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.network.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.port);
+        self.network
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.port);
     }
 }

@@ -39,8 +39,16 @@ pub(crate) struct Reader(Arc<Shared>);
 pub(crate) struct Writer(Arc<Shared>);
 
 pub(crate) fn pipe() -> (Reader, Writer) {
-    let state = State { buffer: VecDeque::new(), readers: 1, writers: 1 };
-    let shared = Arc::new(Shared { state: Mutex::new(state), readable: Notify::new(), writable: Notify::new() });
+    let state = State {
+        buffer: VecDeque::new(),
+        readers: 1,
+        writers: 1,
+    };
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        readable: Notify::new(),
+        writable: Notify::new(),
+    });
     (Reader(Arc::clone(&shared)), Writer(shared))
 }
 
@@ -84,7 +92,10 @@ impl Reader {
         loop {
             let left = most - line.len();
             let newline = |buffer: &VecDeque<u8>| {
-                let end = buffer.iter().position(|b| *b == b'\n').map_or(buffer.len(), |at| at + 1);
+                let end = buffer
+                    .iter()
+                    .position(|b| *b == b'\n')
+                    .map_or(buffer.len(), |at| at + 1);
                 end.min(left)
             };
             let piece = self.take(newline).await;
@@ -168,7 +179,11 @@ mod tests {
     #[tokio::test]
     async fn writers_wait_for_readers() {
         let (reader, writer) = pipe();
-        let blocked = tokio::time::timeout(Duration::from_millis(20), writer.write(&vec![1; CAPACITY + 1])).await;
+        let blocked = tokio::time::timeout(
+            Duration::from_millis(20),
+            writer.write(&vec![1; CAPACITY + 1]),
+        )
+        .await;
         assert!(blocked.is_err());
         assert_eq!(reader.read(usize::MAX).await.len(), CAPACITY);
         writer.write(b"a\nbc").await.unwrap();

@@ -25,8 +25,13 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) enum State {
-    Waiting { reason: &'static str, message: String },
-    Running { started: Timestamp },
+    Waiting {
+        reason: &'static str,
+        message: String,
+    },
+    Running {
+        started: Timestamp,
+    },
     Terminated(Terminated),
 }
 
@@ -76,16 +81,28 @@ pub(crate) struct Pod {
 
 impl Pod {
     pub(crate) fn new(object: &Value, index: u64) -> Self {
-        let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            object["metadata"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let mut slots = Vec::new();
         for (field, init) in [("initContainers", true), ("containers", false)] {
             for spec in object["spec"][field].as_array().into_iter().flatten() {
-                let reason = if init || object["spec"]["initContainers"].is_null() { "ContainerCreating" } else { "PodInitializing" };
+                let reason = if init || object["spec"]["initContainers"].is_null() {
+                    "ContainerCreating"
+                } else {
+                    "PodInitializing"
+                };
                 slots.push(Slot {
                     name: spec["name"].as_str().unwrap_or_default().to_owned(),
                     init,
                     spec: spec.clone(),
-                    state: State::Waiting { reason, message: String::new() },
+                    state: State::Waiting {
+                        reason,
+                        message: String::new(),
+                    },
                     last: None,
                     restarts: 0,
                     id: String::new(),
@@ -103,7 +120,10 @@ impl Pod {
             sandbox: random::hex(32),
             network: Network::default(),
             started: Timestamp::now(),
-            restart_policy: object["spec"]["restartPolicy"].as_str().unwrap_or("Always").to_owned(),
+            restart_policy: object["spec"]["restartPolicy"]
+                .as_str()
+                .unwrap_or("Always")
+                .to_owned(),
             spec: object["spec"].clone(),
             metadata: object["metadata"].clone(),
             slots: Mutex::new(slots),
@@ -177,7 +197,11 @@ impl Pod {
         let mut stop = self.stop.subscribe();
         // The sender lives as long as this pod.
         let _ = stop.wait_for(Option::is_some).await;
-        let instances: Vec<Arc<Instance>> = self.lock().iter().filter_map(|s| s.instance.clone()).collect();
+        let instances: Vec<Arc<Instance>> = self
+            .lock()
+            .iter()
+            .filter_map(|s| s.instance.clone())
+            .collect();
         for instance in &instances {
             instance.container.table.signal(instance.pid, SIGTERM);
         }
@@ -210,8 +234,11 @@ impl Pod {
     fn remove(&self, app: &App) {
         app.store.transact(|tx| {
             let at = key(&self.namespace, &self.name);
-            let Some(object) = tx.get("pods", &at).cloned() else { return };
-            let deleted = object["metadata"]["deletionTimestamp"].is_string() && object["metadata"]["uid"] == self.uid;
+            let Some(object) = tx.get("pods", &at).cloned() else {
+                return;
+            };
+            let deleted = object["metadata"]["deletionTimestamp"].is_string()
+                && object["metadata"]["uid"] == self.uid;
             let mut object = Value::clone(&object);
             object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
             if deleted && super::super::update::is_finished(&object) {
@@ -242,10 +269,15 @@ impl Pod {
     async fn keep_running(&self, app: &App, name: &str, init: bool) -> bool {
         let mut backoff = FIRST_BACKOFF;
         loop {
-            let Some(slot) = self.slot(name) else { return false };
+            let Some(slot) = self.slot(name) else {
+                return false;
+            };
             let image = slot.spec["image"].as_str().unwrap_or_default();
             if unavailable(image) {
-                let (reason, message) = ("ImagePullBackOff", format!("Back-off pulling image \"{image}\""));
+                let (reason, message) = (
+                    "ImagePullBackOff",
+                    format!("Back-off pulling image \"{image}\""),
+                );
                 self.set(name, |slot| slot.state = State::Waiting { reason, message });
                 self.report(app);
                 std::future::pending::<()>().await;
@@ -265,8 +297,15 @@ impl Pod {
                 if let State::Terminated(terminated) = &slot.state {
                     slot.last = Some(terminated.clone());
                 }
-                let message = format!("back-off {}ms restarting failed container={name} pod={}", backoff.as_millis(), self.name);
-                slot.state = State::Waiting { reason: "CrashLoopBackOff", message };
+                let message = format!(
+                    "back-off {}ms restarting failed container={name} pod={}",
+                    backoff.as_millis(),
+                    self.name
+                );
+                slot.state = State::Waiting {
+                    reason: "CrashLoopBackOff",
+                    message,
+                };
             });
             self.report(app);
             tokio::time::sleep(backoff).await;
@@ -277,7 +316,10 @@ impl Pod {
 
     async fn run_once(&self, app: &App, slot: &Slot) -> i32 {
         let plan = Plan {
-            hostname: self.spec["hostname"].as_str().unwrap_or(&self.name).to_owned(),
+            hostname: self.spec["hostname"]
+                .as_str()
+                .unwrap_or(&self.name)
+                .to_owned(),
             network: self.network.clone(),
             environment: self.environment(app, &slot.spec),
             mounts: self.mounts(app, &slot.spec),
@@ -292,11 +334,18 @@ impl Pod {
                     slot.previous = slot.log.take().or(slot.previous.take());
                     slot.log = Some(Arc::clone(&instance.log));
                     slot.instance = Some(instance);
-                    slot.state = State::Running { started: Timestamp::now() };
+                    slot.state = State::Running {
+                        started: Timestamp::now(),
+                    };
                     slot.id.clone_from(&id);
                 });
                 self.report(app);
-                let code = exit.wait_for(Option::is_some).await.ok().and_then(|code| *code).unwrap_or(255);
+                let code = exit
+                    .wait_for(Option::is_some)
+                    .await
+                    .ok()
+                    .and_then(|code| *code)
+                    .unwrap_or(255);
                 self.terminated(name, code, String::new());
                 code
             }
@@ -306,7 +355,9 @@ impl Pod {
                     slot.id.clone_from(&id);
                     slot.state = State::Running { started: now };
                 });
-                let why = format!("failed to create containerd task: failed to create shim task: OCI runtime create failed: {why}: unknown");
+                let why = format!(
+                    "failed to create containerd task: failed to create shim task: OCI runtime create failed: {why}: unknown"
+                );
                 self.terminated(name, 128, why);
                 128
             }
@@ -315,14 +366,23 @@ impl Pod {
 
     fn terminated(&self, name: &str, code: i32, message: String) {
         self.set(name, |slot| {
-            let State::Running { started } = slot.state else { return };
+            let State::Running { started } = slot.state else {
+                return;
+            };
             let reason = match code {
                 0 => "Completed",
                 128 if !message.is_empty() => "StartError",
                 _ => "Error",
             };
             let finished = Timestamp::now();
-            slot.state = State::Terminated(Terminated { code, reason, message, started, finished, id: slot.id.clone() });
+            slot.state = State::Terminated(Terminated {
+                code,
+                reason,
+                message,
+                started,
+                finished,
+                id: slot.id.clone(),
+            });
         });
     }
 
@@ -334,23 +394,38 @@ impl Pod {
         for source in spec["envFrom"].as_array().into_iter().flatten() {
             for (field, resource) in [("configMapRef", "configmaps"), ("secretRef", "secrets")] {
                 let name = source[field]["name"].as_str().unwrap_or_default();
-                environment.extend(self.data(app, resource, name).into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v).into_owned())));
+                environment.extend(
+                    self.data(app, resource, name)
+                        .into_iter()
+                        .map(|(k, v)| (k, String::from_utf8_lossy(&v).into_owned())),
+                );
             }
         }
         for variable in spec["env"].as_array().into_iter().flatten() {
             let name = variable["name"].as_str().unwrap_or_default().to_owned();
             let from = &variable["valueFrom"];
             let value = if let Some(value) = variable["value"].as_str() {
-                environment.iter().fold(value.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
+                environment
+                    .iter()
+                    .fold(value.to_owned(), |text, (name, value)| {
+                        text.replace(&format!("$({name})"), value)
+                    })
             } else if let Some(path) = from["fieldRef"]["fieldPath"].as_str() {
                 self.field(path)
             } else {
                 let of = |field: &str, resource: &str| {
                     let reference = &from[field];
-                    let data = self.data(app, resource, reference["name"].as_str().unwrap_or_default());
-                    data.get(reference["key"].as_str().unwrap_or_default()).map(|v| String::from_utf8_lossy(v).into_owned())
+                    let data = self.data(
+                        app,
+                        resource,
+                        reference["name"].as_str().unwrap_or_default(),
+                    );
+                    data.get(reference["key"].as_str().unwrap_or_default())
+                        .map(|v| String::from_utf8_lossy(v).into_owned())
                 };
-                of("configMapKeyRef", "configmaps").or_else(|| of("secretKeyRef", "secrets")).unwrap_or_default()
+                of("configMapKeyRef", "configmaps")
+                    .or_else(|| of("secretKeyRef", "secrets"))
+                    .unwrap_or_default()
             };
             environment.insert(name, value);
         }
@@ -362,25 +437,39 @@ impl Pod {
             "status.podIP" => self.ip.clone(),
             "status.hostIP" => "127.0.0.1".into(),
             "spec.nodeName" => super::super::controllers::NODE.into(),
-            "spec.serviceAccountName" => self.spec["serviceAccountName"].as_str().unwrap_or_default().into(),
+            "spec.serviceAccountName" => self.spec["serviceAccountName"]
+                .as_str()
+                .unwrap_or_default()
+                .into(),
             _ => {
-                let value = path.strip_prefix("metadata.").and_then(|field| match field.split_once("['") {
-                    Some((map, key)) => self.metadata[map].get(key.trim_end_matches("']")),
-                    None => self.metadata.get(field),
-                });
+                let value =
+                    path.strip_prefix("metadata.")
+                        .and_then(|field| match field.split_once("['") {
+                            Some((map, key)) => self.metadata[map].get(key.trim_end_matches("']")),
+                            None => self.metadata.get(field),
+                        });
                 value.and_then(Value::as_str).unwrap_or_default().to_owned()
             }
         }
     }
 
     fn data(&self, app: &App, resource: &str, name: &str) -> BTreeMap<String, Vec<u8>> {
-        let Some(object) = app.store.get(resource, &key(&self.namespace, name)) else { return BTreeMap::new() };
-        let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).unwrap_or_default();
+        let Some(object) = app.store.get(resource, &key(&self.namespace, name)) else {
+            return BTreeMap::new();
+        };
+        let decode = |text: &str| {
+            base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .unwrap_or_default()
+        };
         let mut data = BTreeMap::new();
         for (field, encoded) in [("data", resource == "secrets"), ("binaryData", true)] {
             for (key, value) in object[field].as_object().into_iter().flatten() {
                 let text = value.as_str().unwrap_or_default();
-                data.insert(key.clone(), if encoded { decode(text) } else { text.into() });
+                data.insert(
+                    key.clone(),
+                    if encoded { decode(text) } else { text.into() },
+                );
             }
         }
         data
@@ -389,11 +478,25 @@ impl Pod {
     fn mounts(&self, app: &App, spec: &Value) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
         for mount in spec["volumeMounts"].as_array().into_iter().flatten() {
-            let path = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/');
-            let volumes = self.spec["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let Some(volume) = volumes.iter().find(|v| v["name"] == mount["name"]) else { continue };
-            let config = volume["configMap"]["name"].as_str().map(|name| self.data(app, "configmaps", name));
-            let secret = || volume["secret"]["secretName"].as_str().map(|name| self.data(app, "secrets", name));
+            let path = mount["mountPath"]
+                .as_str()
+                .unwrap_or_default()
+                .trim_end_matches('/');
+            let volumes = self.spec["volumes"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let Some(volume) = volumes.iter().find(|v| v["name"] == mount["name"]) else {
+                continue;
+            };
+            let config = volume["configMap"]["name"]
+                .as_str()
+                .map(|name| self.data(app, "configmaps", name));
+            let secret = || {
+                volume["secret"]["secretName"]
+                    .as_str()
+                    .map(|name| self.data(app, "secrets", name))
+            };
             for (key, content) in config.or_else(secret).unwrap_or_default() {
                 files.push((format!("{path}/{key}"), content));
             }
@@ -405,14 +508,20 @@ impl Pod {
 /// Images that no registry has, to make pods wait.
 fn unavailable(image: &str) -> bool {
     let name = image.rsplit('/').next().unwrap_or_default();
-    ["missing", "no-such", "does-not-exist"].iter().any(|prefix| name.starts_with(prefix))
+    ["missing", "no-such", "does-not-exist"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// What the status of a pod says of a container.
 pub(crate) fn container_status(slot: &Slot) -> Value {
     let state = |state: &State| match state {
-        State::Waiting { reason, message } if message.is_empty() => json!({"waiting": {"reason": reason}}),
-        State::Waiting { reason, message } => json!({"waiting": {"reason": reason, "message": message}}),
+        State::Waiting { reason, message } if message.is_empty() => {
+            json!({"waiting": {"reason": reason}})
+        }
+        State::Waiting { reason, message } => {
+            json!({"waiting": {"reason": reason, "message": message}})
+        }
         State::Running { started } => json!({"running": {"startedAt": started.rfc3339()}}),
         State::Terminated(terminated) => {
             let mut value = json!({"exitCode": terminated.code, "reason": terminated.reason,
@@ -426,7 +535,10 @@ pub(crate) fn container_status(slot: &Slot) -> Value {
     };
     let running = matches!(slot.state, State::Running { .. });
     let done = slot.init && matches!(&slot.state, State::Terminated(t) if t.code == 0);
-    let last = slot.last.as_ref().map_or_else(|| json!({}), |t| state(&State::Terminated(t.clone())));
+    let last = slot
+        .last
+        .as_ref()
+        .map_or_else(|| json!({}), |t| state(&State::Terminated(t.clone())));
     let image = slot.spec["image"].as_str().unwrap_or_default();
     let mut value = json!({
         "name": slot.name, "state": state(&slot.state), "lastState": last, "ready": (running && !slot.init) || done,
@@ -434,9 +546,20 @@ pub(crate) fn container_status(slot: &Slot) -> Value {
     });
     if !slot.id.is_empty() {
         let first = image.split('/').next().unwrap_or_default();
-        let full = if !image.contains('/') { format!("docker.io/library/{image}") } else if first.contains('.') { image.to_owned() } else { format!("docker.io/{image}") };
+        let full = if !image.contains('/') {
+            format!("docker.io/library/{image}")
+        } else if first.contains('.') {
+            image.to_owned()
+        } else {
+            format!("docker.io/{image}")
+        };
         value["image"] = full.into();
-        value["imageID"] = format!("sha256:{}{}", sha1_smol::Sha1::from(image).digest(), "0".repeat(24)).into();
+        value["imageID"] = format!(
+            "sha256:{}{}",
+            sha1_smol::Sha1::from(image).digest(),
+            "0".repeat(24)
+        )
+        .into();
         value["containerID"] = format!("containerd://{}", slot.id).into();
     }
     value

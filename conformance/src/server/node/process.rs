@@ -54,9 +54,11 @@ impl Input {
         match self {
             Self::Empty => Vec::new(),
             Self::Pipe(reader) => reader.read_line(LONGEST_LINE).await,
-            Self::Content(content) => {
-                take(content, |rest| rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1))
-            }
+            Self::Content(content) => take(content, |rest| {
+                rest.iter()
+                    .position(|b| *b == b'\n')
+                    .map_or(rest.len(), |at| at + 1)
+            }),
             Self::Zero => self.read(LONGEST_LINE).await,
         }
     }
@@ -91,7 +93,10 @@ impl Output {
     pub(crate) async fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         match self {
             Self::Null => Ok(()),
-            Self::Pipe(writer) => writer.write(bytes).await.map_err(|_| WriteError::BrokenPipe),
+            Self::Pipe(writer) => writer
+                .write(bytes)
+                .await
+                .map_err(|_| WriteError::BrokenPipe),
             Self::Terminal(writer) => {
                 let mut cooked = Vec::with_capacity(bytes.len() + 16);
                 for byte in bytes {
@@ -100,7 +105,10 @@ impl Output {
                     }
                     cooked.push(*byte);
                 }
-                writer.write(&cooked).await.map_err(|_| WriteError::BrokenPipe)
+                writer
+                    .write(&cooked)
+                    .await
+                    .map_err(|_| WriteError::BrokenPipe)
             }
             Self::File(files, path) => files.append(path, bytes).map_err(WriteError::File),
         }
@@ -169,8 +177,14 @@ impl Table {
     /// Sends a signal; whether there is such a process.
     pub(crate) fn signal(&self, pid: u32, signal: i32) -> bool {
         let entries = self.lock();
-        let Some(entry) = entries.get(&pid) else { return false };
-        let code = match entry.dispositions.get(&signal).filter(|_| signal != SIGKILL) {
+        let Some(entry) = entries.get(&pid) else {
+            return false;
+        };
+        let code = match entry
+            .dispositions
+            .get(&signal)
+            .filter(|_| signal != SIGKILL)
+        {
             Some(Disposition::Ignore) => return true,
             Some(Disposition::Exit(code)) => *code,
             None => 128 + signal,
@@ -191,7 +205,9 @@ impl Table {
     /// Ignores a signal (`None`) or ends with a code on it.
     pub(crate) fn handle(&self, pid: u32, signal: i32, code: Option<i32>) {
         if let Some(entry) = self.lock().get_mut(&pid) {
-            entry.dispositions.insert(signal, code.map_or(Disposition::Ignore, Disposition::Exit));
+            entry
+                .dispositions
+                .insert(signal, code.map_or(Disposition::Ignore, Disposition::Exit));
         }
     }
 
@@ -212,8 +228,18 @@ impl Registration {
     pub(crate) fn new(container: &Arc<Container>) -> Self {
         let pid = container.table.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, end) = watch::channel(None);
-        container.table.lock().insert(pid, Entry { end: sender, dispositions: BTreeMap::new() });
-        Self { container: Arc::clone(container), pid, end }
+        container.table.lock().insert(
+            pid,
+            Entry {
+                end: sender,
+                dispositions: BTreeMap::new(),
+            },
+        );
+        Self {
+            container: Arc::clone(container),
+            pid,
+            end,
+        }
     }
 
     /// Runs `program` until it ends or a signal ends it.

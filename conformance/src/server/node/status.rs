@@ -17,7 +17,9 @@ fn phase(pod: &Pod, slots: &[Slot]) -> &'static str {
         State::Terminated(terminated) => Some(terminated.code),
         State::Waiting { .. } | State::Running { .. } => None,
     };
-    let init_failed = slots.iter().any(|s| s.init && code(s).is_some_and(|c| c != 0));
+    let init_failed = slots
+        .iter()
+        .any(|s| s.init && code(s).is_some_and(|c| c != 0));
     if init_failed && pod.restart_policy == "Never" {
         return "Failed";
     }
@@ -26,18 +28,31 @@ fn phase(pod: &Pod, slots: &[Slot]) -> &'static str {
         let failed = codes.iter().any(|c| *c != 0);
         return if failed { "Failed" } else { "Succeeded" };
     }
-    let started = |s: &&&Slot| matches!(s.state, State::Running { .. } | State::Terminated(_)) || s.restarts > 0 || s.last.is_some();
-    if main.iter().any(|s| started(&s)) { "Running" } else { "Pending" }
+    let started = |s: &&&Slot| {
+        matches!(s.state, State::Running { .. } | State::Terminated(_))
+            || s.restarts > 0
+            || s.last.is_some()
+    };
+    if main.iter().any(|s| started(&s)) {
+        "Running"
+    } else {
+        "Pending"
+    }
 }
 
 /// Writes the status of a pod, if there is something new.
 pub(crate) fn report(app: &App, pod: &Pod) {
     let slots = pod.slots();
-    let Some(kind) = app.kinds.by_storage("pods") else { return };
+    let Some(kind) = app.kinds.by_storage("pods") else {
+        return;
+    };
     let writer = Writer::new(&kind, "kubelet", "Update", "status", false);
     app.store.transact(|tx| {
         let at = key(&pod.namespace, &pod.name);
-        if tx.get("pods", &at).is_none_or(|object| object["metadata"]["uid"] != pod.uid) {
+        if tx
+            .get("pods", &at)
+            .is_none_or(|object| object["metadata"]["uid"] != pod.uid)
+        {
             return;
         }
         update::modify(tx, "pods", &at, |object| {
@@ -47,7 +62,13 @@ pub(crate) fn report(app: &App, pod: &Pod) {
                 return;
             }
             object["status"] = status;
-            fields::update(&kind, Some(&old), object, Scope::OnlyStatus, &writer.manager);
+            fields::update(
+                &kind,
+                Some(&old),
+                object,
+                Scope::OnlyStatus,
+                &writer.manager,
+            );
         });
     });
 }
@@ -55,13 +76,23 @@ pub(crate) fn report(app: &App, pod: &Pod) {
 fn status(pod: &Pod, slots: &[Slot], old: &Value) -> Value {
     let phase = phase(pod, slots);
     let sandbox = *pod.ready.borrow();
-    let unready: Vec<&str> = slots.iter().filter(|s| !s.init && !matches!(s.state, State::Running { .. })).map(|s| s.name.as_str()).collect();
-    let initialized = slots.iter().filter(|s| s.init).all(|s| matches!(&s.state, State::Terminated(t) if t.code == 0));
+    let unready: Vec<&str> = slots
+        .iter()
+        .filter(|s| !s.init && !matches!(s.state, State::Running { .. }))
+        .map(|s| s.name.as_str())
+        .collect();
+    let initialized = slots
+        .iter()
+        .filter(|s| s.init)
+        .all(|s| matches!(&s.state, State::Terminated(t) if t.code == 0));
     let done = matches!(phase, "Succeeded" | "Failed");
     let (reason, message) = match phase {
         "Succeeded" => ("PodCompleted", String::new()),
         "Failed" => ("PodFailed", String::new()),
-        _ => ("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))),
+        _ => (
+            "ContainersNotReady",
+            format!("containers with unready status: [{}]", unready.join(" ")),
+        ),
     };
     let ready = unready.is_empty() && !done;
     let mut reasons = BTreeMap::new();
@@ -70,14 +101,26 @@ fn status(pod: &Pod, slots: &[Slot], old: &Value) -> Value {
         reasons.insert("ContainersReady", (reason, message));
     }
     if !initialized {
-        reasons.insert("Initialized", ("ContainersNotInitialized", "containers with incomplete status".to_owned()));
+        reasons.insert(
+            "Initialized",
+            (
+                "ContainersNotInitialized",
+                "containers with incomplete status".to_owned(),
+            ),
+        );
     }
     let generation = &old["metadata"]["generation"];
-    let before = old["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let before = old["status"]["conditions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let now = Timestamp::now().rfc3339();
     let condition = |r#type: &str, truth: bool| {
         let truth = if truth { "True" } else { "False" };
-        let since = before.iter().find(|c| c["type"] == r#type && c["status"] == truth).map(|c| c["lastTransitionTime"].clone());
+        let since = before
+            .iter()
+            .find(|c| c["type"] == r#type && c["status"] == truth)
+            .map(|c| c["lastTransitionTime"].clone());
         let mut value = json!({"type": r#type, "observedGeneration": generation, "status": truth, "lastProbeTime": null,
             "lastTransitionTime": since.unwrap_or_else(|| now.as_str().into())});
         if let Some((reason, message)) = reasons.get(r#type) {
@@ -95,7 +138,13 @@ fn status(pod: &Pod, slots: &[Slot], old: &Value) -> Value {
         condition("ContainersReady", ready),
         condition("PodScheduled", true),
     ]);
-    let of = |init: bool| -> Vec<Value> { slots.iter().filter(|s| s.init == init).map(container_status).collect() };
+    let of = |init: bool| -> Vec<Value> {
+        slots
+            .iter()
+            .filter(|s| s.init == init)
+            .map(container_status)
+            .collect()
+    };
     let mut status = json!({
         "observedGeneration": generation, "phase": phase, "conditions": conditions, "hostIP": "127.0.0.1",
         "hostIPs": [{"ip": "127.0.0.1"}], "startTime": pod.started.rfc3339(), "containerStatuses": of(false),

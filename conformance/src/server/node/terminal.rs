@@ -28,7 +28,14 @@ impl Terminal {
     }
 
     /// Takes what was typed; returns false when that ends the input.
-    pub(crate) async fn typed(&self, bytes: &[u8], stdin: &Writer, echo: &Writer, container: &Container, pid: u32) -> bool {
+    pub(crate) async fn typed(
+        &self,
+        bytes: &[u8],
+        stdin: &Writer,
+        echo: &Writer,
+        container: &Container,
+        pid: u32,
+    ) -> bool {
         let mut shown = Vec::new();
         for byte in bytes {
             let mut ready = None;

@@ -44,7 +44,9 @@ pub(super) async fn change(run: &Run<'_>) -> Outcome {
             "touch" => files.append(&path, b""),
             "chmod" => {
                 let current = files.stat(&path).map_or(0o644, |e| e.mode);
-                let mode = u32::from_str_radix(target, 8).ok().or_else(|| target.ends_with("+x").then_some(current | 0o111));
+                let mode = u32::from_str_radix(target, 8)
+                    .ok()
+                    .or_else(|| target.ends_with("+x").then_some(current | 0o111));
                 mode.map_or(Err("Invalid argument"), |mode| files.set_mode(&path, mode))
             }
             _ => copy(run, &path, &run.path(target), run.name == "mv", recursive),
@@ -67,7 +69,11 @@ fn copy(run: &Run<'_>, from: &str, to: &str, moving: bool, recursive: bool) -> R
     let entry = files.stat(from).ok_or("No such file or directory")?;
     let base = from.rsplit('/').next().unwrap_or_default();
     let into_directory = files.stat(to).is_some_and(|e| e.content.is_none());
-    let to = if into_directory { format!("{}/{base}", to.trim_end_matches('/')) } else { to.to_owned() };
+    let to = if into_directory {
+        format!("{}/{base}", to.trim_end_matches('/'))
+    } else {
+        to.to_owned()
+    };
     if to == from || to.starts_with(&format!("{from}/")) {
         return Err("Invalid argument");
     }
@@ -84,7 +90,11 @@ fn copy(run: &Run<'_>, from: &str, to: &str, moving: bool, recursive: bool) -> R
             }
         }
     }
-    if moving { files.remove(from, true) } else { Ok(()) }
+    if moving {
+        files.remove(from, true)
+    } else {
+        Ok(())
+    }
 }
 
 fn long(name: &str, entry: &Entry) -> String {
@@ -92,12 +102,24 @@ fn long(name: &str, entry: &Entry) -> String {
     let mut bits = String::new();
     for shift in [6, 3, 0] {
         for (bit, letter) in [(4, 'r'), (2, 'w'), (1, 'x')] {
-            bits.push(if entry.mode >> shift & bit != 0 { letter } else { '-' });
+            bits.push(if entry.mode >> shift & bit != 0 {
+                letter
+            } else {
+                '-'
+            });
         }
     }
-    let stamp = Timestamp { seconds: entry.modified, nanos: 0 }.rfc3339();
+    let stamp = Timestamp {
+        seconds: entry.modified,
+        nanos: 0,
+    }
+    .rfc3339();
     let size = entry.content.as_ref().map_or(4096, Vec::len);
-    format!("{kind}{bits}    1 root     root     {size:>9} {} {} {name}\n", &stamp[0..10], &stamp[11..16])
+    format!(
+        "{kind}{bits}    1 root     root     {size:>9} {} {} {name}\n",
+        &stamp[0..10],
+        &stamp[11..16]
+    )
 }
 
 pub(super) async fn ls(run: &Run<'_>) -> Outcome {
@@ -108,7 +130,9 @@ pub(super) async fn ls(run: &Run<'_>) -> Outcome {
     for path in paths {
         let full = run.path(path);
         let Some(entry) = run.process.container.files.stat(&full) else {
-            status = run.complain_about(path, "No such file or directory").await?;
+            status = run
+                .complain_about(path, "No such file or directory")
+                .await?;
             continue;
         };
         let mut entries = if entry.content.is_some() || flags.contains('d') {
@@ -117,11 +141,21 @@ pub(super) async fn ls(run: &Run<'_>) -> Outcome {
             if many {
                 run.streams.stdout.text(format!("{path}:\n")).await?;
             }
-            run.process.container.files.list(&full, false).unwrap_or_default()
+            run.process
+                .container
+                .files
+                .list(&full, false)
+                .unwrap_or_default()
         };
-        entries.retain(|(name, _)| flags.contains(['a', 'A']) || !name.starts_with('.') || name == path);
+        entries.retain(|(name, _)| {
+            flags.contains(['a', 'A']) || !name.starts_with('.') || name == path
+        });
         for (name, entry) in &entries {
-            let line = if flags.contains('l') { long(name, entry) } else { format!("{name}\n") };
+            let line = if flags.contains('l') {
+                long(name, entry)
+            } else {
+                format!("{name}\n")
+            };
             run.streams.stdout.text(line).await?;
         }
     }
@@ -131,16 +165,25 @@ pub(super) async fn ls(run: &Run<'_>) -> Outcome {
 pub(super) async fn stat(run: &Run<'_>) -> Outcome {
     let (_, rest) = run.flags();
     // `stat -c %s FILE`: the size alone.
-    let format = run.arguments.windows(2).find(|w| w[0] == "-c").map(|w| w[1].clone());
+    let format = run
+        .arguments
+        .windows(2)
+        .find(|w| w[0] == "-c")
+        .map(|w| w[1].clone());
     let mut status = 0;
     for path in rest.iter().filter(|p| Some(**p) != format.as_deref()) {
         let Some(entry) = run.process.container.files.stat(&run.path(path)) else {
-            status = run.complain(format!("can't stat '{path}': No such file or directory")).await?;
+            status = run
+                .complain(format!("can't stat '{path}': No such file or directory"))
+                .await?;
             continue;
         };
         let size = entry.content.as_ref().map_or(4096, Vec::len).to_string();
         let text = match &format {
-            Some(format) => format.replace("%s", &size).replace("%a", &format!("{:o}", entry.mode)).replace("%n", path),
+            Some(format) => format
+                .replace("%s", &size)
+                .replace("%a", &format!("{:o}", entry.mode))
+                .replace("%n", path),
             None => format!("  File: {path}\n  Size: {size}"),
         };
         run.streams.stdout.text(text + "\n").await?;
@@ -156,13 +199,20 @@ pub(super) async fn tar(run: &Run<'_>) -> Outcome {
     let mut members: Vec<String> = Vec::new();
     let mut arguments = run.arguments.iter().enumerate();
     while let Some((index, argument)) = arguments.next() {
-        let letters = argument.strip_prefix('-').filter(|l| !l.is_empty() && !l.starts_with('-'));
+        let letters = argument
+            .strip_prefix('-')
+            .filter(|l| !l.is_empty() && !l.starts_with('-'));
         match letters.or_else(|| (index == 0).then_some(argument.as_str())) {
             Some("C") => directory = resolve(&directory, arguments.next().map_or(".", |(_, d)| d)),
             Some(letters) => {
-                mode = letters.chars().find(|c| matches!(c, 'c' | 'x' | 't')).or(mode);
+                mode = letters
+                    .chars()
+                    .find(|c| matches!(c, 'c' | 'x' | 't'))
+                    .or(mode);
                 if letters.contains('f') {
-                    archive = arguments.next().map_or_else(|| "-".into(), |(_, f)| f.clone());
+                    archive = arguments
+                        .next()
+                        .map_or_else(|| "-".into(), |(_, f)| f.clone());
                 }
             }
             None if argument.starts_with("--") => {}
@@ -183,15 +233,25 @@ async fn pack(run: &Run<'_>, archive: &str, directory: &str, members: &[String])
     for member in members {
         let full = resolve(directory, member);
         let Some(entry) = files.stat(&full) else {
-            status = run.complain(format!("{member}: No such file or directory")).await?;
+            status = run
+                .complain(format!("{member}: No such file or directory"))
+                .await?;
             continue;
         };
         let name = member.trim_start_matches('/').to_owned();
         let mut entries = vec![(name.clone(), entry.clone())];
         if entry.content.is_none() {
             let below = files.list(&full, true).unwrap_or_default();
-            let prefix = if name.is_empty() { String::new() } else { format!("{}/", name.trim_end_matches('/')) };
-            entries.extend(below.into_iter().map(|(path, entry)| (format!("{prefix}{path}"), entry)));
+            let prefix = if name.is_empty() {
+                String::new()
+            } else {
+                format!("{}/", name.trim_end_matches('/'))
+            };
+            entries.extend(
+                below
+                    .into_iter()
+                    .map(|(path, entry)| (format!("{prefix}{path}"), entry)),
+            );
         }
         for (name, entry) in entries.into_iter().filter(|(name, _)| !name.is_empty()) {
             let content = entry.content.clone().unwrap_or_default();
@@ -199,7 +259,11 @@ async fn pack(run: &Run<'_>, archive: &str, directory: &str, members: &[String])
             header.set_mode(entry.mode);
             header.set_mtime(u64::try_from(entry.modified).unwrap_or(0));
             header.set_size(content.len() as u64);
-            header.set_entry_type(if entry.content.is_some() { tar::EntryType::Regular } else { tar::EntryType::Directory });
+            header.set_entry_type(if entry.content.is_some() {
+                tar::EntryType::Regular
+            } else {
+                tar::EntryType::Directory
+            });
             header.set_cksum();
             if let Err(error) = builder.append_data(&mut header, name, content.as_slice()) {
                 status = run.complain(error.to_string()).await?;
@@ -211,7 +275,9 @@ async fn pack(run: &Run<'_>, archive: &str, directory: &str, members: &[String])
         Err(error) => return run.complain(error.to_string()).await,
     };
     if archive != "-" {
-        files.write(&run.path(archive), bytes, 0o644).map_err(WriteError::File)?;
+        files
+            .write(&run.path(archive), bytes, 0o644)
+            .map_err(WriteError::File)?;
         return Ok(status);
     }
     for chunk in bytes.chunks(CHUNK) {
@@ -229,7 +295,9 @@ async fn unpack(run: &Run<'_>, archive: &str, directory: &str, list: bool) -> Ou
             if chunk.is_empty() {
                 break;
             }
-            (&mut bytes).write_all(&chunk).map_err(|_| WriteError::BrokenPipe)?;
+            (&mut bytes)
+                .write_all(&chunk)
+                .map_err(|_| WriteError::BrokenPipe)?;
             if bytes.len() > ARCHIVE_LIMIT {
                 return run.complain("archive too large").await;
             }
@@ -251,7 +319,12 @@ async fn unpack(run: &Run<'_>, archive: &str, directory: &str, list: bool) -> Ou
     }
 }
 
-fn extract(run: &Run<'_>, bytes: &[u8], directory: &str, list: bool) -> Result<Vec<String>, String> {
+fn extract(
+    run: &Run<'_>,
+    bytes: &[u8],
+    directory: &str,
+    list: bool,
+) -> Result<Vec<String>, String> {
     let files = &run.process.container.files;
     let mut archive = tar::Archive::new(bytes);
     let mut names = Vec::new();

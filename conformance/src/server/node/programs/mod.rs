@@ -14,10 +14,11 @@ use super::shell;
 
 /// Everything that `PATH` has.
 pub(crate) const PROGRAMS: &[&str] = &[
-    "ash", "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "echo", "env", "expr", "false", "grep", "head",
-    "hostname", "httpd", "id", "kill", "ls", "mkdir", "mv", "nc", "printenv", "printf", "ps", "pwd", "rev", "rm", "rmdir",
-    "seq", "sh", "sleep", "sort", "stat", "stty", "tail", "tar", "tee", "test", "touch", "tr", "true", "tty", "uname",
-    "uniq", "usleep", "wc", "which", "whoami", "yes", "[",
+    "ash", "basename", "cat", "chmod", "cp", "cut", "date", "dirname", "echo", "env", "expr",
+    "false", "grep", "head", "hostname", "httpd", "id", "kill", "ls", "mkdir", "mv", "nc",
+    "printenv", "printf", "ps", "pwd", "rev", "rm", "rmdir", "seq", "sh", "sleep", "sort", "stat",
+    "stty", "tail", "tar", "tee", "test", "touch", "tr", "true", "tty", "uname", "uniq", "usleep",
+    "wc", "which", "whoami", "yes", "[",
 ];
 
 /// One run of a program.
@@ -39,7 +40,10 @@ impl Run<'_> {
 
     /// Complains on standard error, by the program's name.
     pub(crate) async fn complain(&self, what: impl AsRef<str>) -> Outcome {
-        self.streams.stderr.text(format!("{}: {}\n", self.name, what.as_ref())).await?;
+        self.streams
+            .stderr
+            .text(format!("{}: {}\n", self.name, what.as_ref()))
+            .await?;
         Ok(1)
     }
 
@@ -53,7 +57,10 @@ impl Run<'_> {
         let mut rest = Vec::new();
         let mut options = true;
         for argument in self.arguments {
-            match argument.strip_prefix('-').filter(|f| options && !f.is_empty()) {
+            match argument
+                .strip_prefix('-')
+                .filter(|f| options && !f.is_empty())
+            {
                 Some("-") => options = false,
                 Some(letters) => flags.push_str(letters),
                 None => rest.push(argument.as_str()),
@@ -65,7 +72,11 @@ impl Run<'_> {
 
 fn base(name: &str) -> &str {
     match name.rsplit_once('/') {
-        Some((directory, base)) if matches!(directory, "/bin" | "/usr/bin" | "/sbin" | "/usr/sbin") => base,
+        Some((directory, base))
+            if matches!(directory, "/bin" | "/usr/bin" | "/sbin" | "/usr/sbin") =>
+        {
+            base
+        }
         _ => name,
     }
 }
@@ -77,7 +88,9 @@ pub(crate) fn exists(name: &str) -> bool {
 
 /// Why a runtime cannot start a program; `None` if it can.
 pub(crate) fn cannot_start(process: &Process, command: &[String]) -> Option<String> {
-    let Some(name) = command.first() else { return Some("exec failed: args must not be empty".into()) };
+    let Some(name) = command.first() else {
+        return Some("exec failed: args must not be empty".into());
+    };
     if exists(name) {
         return None;
     }
@@ -91,31 +104,63 @@ pub(crate) fn cannot_start(process: &Process, command: &[String]) -> Option<Stri
     } else {
         "executable file not found in $PATH"
     };
-    let separator = if name.contains('/') && why == "no such file or directory" { format!("stat {name}: {why}") } else { why.to_owned() };
-    Some(format!("exec failed: unable to start container process: exec: \"{name}\": {separator}"))
+    let separator = if name.contains('/') && why == "no such file or directory" {
+        format!("stat {name}: {why}")
+    } else {
+        why.to_owned()
+    };
+    Some(format!(
+        "exec failed: unable to start container process: exec: \"{name}\": {separator}"
+    ))
 }
 
 /// The number of a signal by its number or name.
 pub(crate) fn signal_number(text: &str) -> Option<i32> {
     let name = text.trim_start_matches("SIG");
-    let known = [("HUP", 1), ("INT", 2), ("QUIT", 3), ("KILL", 9), ("USR1", 10), ("USR2", 12), ("PIPE", 13), ("TERM", 15)];
-    name.parse().ok().filter(|n| (0..64).contains(n)).or_else(|| known.iter().find(|(n, _)| *n == name).map(|(_, s)| *s))
+    let known = [
+        ("HUP", 1),
+        ("INT", 2),
+        ("QUIT", 3),
+        ("KILL", 9),
+        ("USR1", 10),
+        ("USR2", 12),
+        ("PIPE", 13),
+        ("TERM", 15),
+    ];
+    name.parse()
+        .ok()
+        .filter(|n| (0..64).contains(n))
+        .or_else(|| known.iter().find(|(n, _)| *n == name).map(|(_, s)| *s))
 }
 
 /// Runs a program to its end.
-pub(crate) fn run<'a>(process: &'a Process, words: &'a [String], streams: &'a Streams) -> Pin<Box<dyn Future<Output = i32> + Send + 'a>> {
+pub(crate) fn run<'a>(
+    process: &'a Process,
+    words: &'a [String],
+    streams: &'a Streams,
+) -> Pin<Box<dyn Future<Output = i32> + Send + 'a>> {
     Box::pin(async move {
-        let Some((command, arguments)) = words.split_first() else { return 0 };
+        let Some((command, arguments)) = words.split_first() else {
+            return 0;
+        };
         let name = base(command);
         if matches!(name, "sh" | "ash") {
             return shell::main(process.clone(), arguments, streams.clone()).await;
         }
-        let run = Run { process, arguments, name, streams };
+        let run = Run {
+            process,
+            arguments,
+            name,
+            streams,
+        };
         match dispatch(&run).await {
             Some(Ok(code)) => code,
             Some(Err(error)) => {
                 if let WriteError::File(why) = error {
-                    let _ = streams.stderr.text(format!("{name}: write error: {why}\n")).await;
+                    let _ = streams
+                        .stderr
+                        .text(format!("{name}: write error: {why}\n"))
+                        .await;
                 }
                 shell::broken(error)
             }
@@ -150,8 +195,8 @@ async fn dispatch(run: &Run<'_>) -> Option<Outcome> {
         "kill" => system::kill(run).await,
         "sleep" | "usleep" => system::sleep(run).await,
         "test" | "[" => system::test(run).await,
-        "basename" | "date" | "dirname" | "false" | "hostname" | "id" | "printenv" | "ps" | "pwd" | "stty" | "true" | "tty"
-        | "uname" | "which" | "whoami" => system::tell(run).await,
+        "basename" | "date" | "dirname" | "false" | "hostname" | "id" | "printenv" | "ps"
+        | "pwd" | "stty" | "true" | "tty" | "uname" | "which" | "whoami" => system::tell(run).await,
         _ => return None,
     })
 }
@@ -166,12 +211,18 @@ async fn other(process: &Process, words: &[String], streams: &Streams) -> i32 {
                 return shell::main(process.clone(), words, streams.clone()).await;
             }
             Some(_) => {
-                let _ = streams.stderr.text(format!("sh: {name}: Permission denied\n")).await;
+                let _ = streams
+                    .stderr
+                    .text(format!("sh: {name}: Permission denied\n"))
+                    .await;
                 return 126;
             }
             None => {}
         }
     }
-    let _ = streams.stderr.text(format!("sh: {name}: not found\n")).await;
+    let _ = streams
+        .stderr
+        .text(format!("sh: {name}: not found\n"))
+        .await;
     127
 }

@@ -37,17 +37,24 @@ pub(super) async fn kill(run: &Run<'_>) -> Outcome {
     let mut arguments = run.arguments.iter();
     while let Some(argument) = arguments.next() {
         if let Some(name) = argument.strip_prefix('-') {
-            let name = if name == "s" { arguments.next().map_or("", String::as_str) } else { name };
+            let name = if name == "s" {
+                arguments.next().map_or("", String::as_str)
+            } else {
+                name
+            };
             match signal_number(name) {
                 Some(number) => signal = number,
                 None => return run.complain(format!("invalid signal '{name}'")).await,
             }
             continue;
         }
-        let sent = argument.parse().is_ok_and(|pid| run.process.container.table.signal(pid, signal));
+        let sent = argument
+            .parse()
+            .is_ok_and(|pid| run.process.container.table.signal(pid, signal));
         if !sent {
             status = 1;
-            run.complain(format!("can't kill pid {argument}: No such process")).await?;
+            run.complain(format!("can't kill pid {argument}: No such process"))
+                .await?;
         }
     }
     // The signal may be for this very process: let it arrive.
@@ -89,10 +96,18 @@ pub(super) async fn test(run: &Run<'_>) -> Outcome {
 }
 
 fn evaluate(run: &Run<'_>, words: &[&str]) -> Option<bool> {
-    if let Some(at) = words.iter().position(|w| *w == "-o").filter(|at| *at > 0 && words.len() > 3) {
+    if let Some(at) = words
+        .iter()
+        .position(|w| *w == "-o")
+        .filter(|at| *at > 0 && words.len() > 3)
+    {
         return Some(evaluate(run, &words[..at])? || evaluate(run, &words[at + 1..])?);
     }
-    if let Some(at) = words.iter().position(|w| *w == "-a").filter(|at| *at > 0 && words.len() > 3) {
+    if let Some(at) = words
+        .iter()
+        .position(|w| *w == "-a")
+        .filter(|at| *at > 0 && words.len() > 3)
+    {
         return Some(evaluate(run, &words[..at])? && evaluate(run, &words[at + 1..])?);
     }
     match words {
@@ -114,7 +129,12 @@ fn evaluate(run: &Run<'_>, words: &[&str]) -> Option<bool> {
             }
         }
         [left, operator, right] => {
-            let numbers = || left.trim().parse::<i64>().ok().zip(right.trim().parse::<i64>().ok());
+            let numbers = || {
+                left.trim()
+                    .parse::<i64>()
+                    .ok()
+                    .zip(right.trim().parse::<i64>().ok())
+            };
             match *operator {
                 "=" | "==" => Some(left == right),
                 "!=" => Some(left != right),
@@ -141,8 +161,15 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
         "true" => String::new(),
         "false" => return Ok(1),
         "basename" => {
-            let base = first.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-            base.strip_suffix(rest.get(1).copied().unwrap_or("\0")).unwrap_or(base).to_owned() + "\n"
+            let base = first
+                .trim_end_matches('/')
+                .rsplit('/')
+                .next()
+                .unwrap_or_default();
+            base.strip_suffix(rest.get(1).copied().unwrap_or("\0"))
+                .unwrap_or(base)
+                .to_owned()
+                + "\n"
         }
         "dirname" => match first.trim_end_matches('/').rsplit_once('/') {
             Some(("", _)) => "/\n".into(),
@@ -156,7 +183,11 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
         "printenv" => {
             let value = run.process.environment.get(first);
             if first.is_empty() {
-                run.process.environment.iter().map(|(k, v)| format!("{k}={v}\n")).collect()
+                run.process
+                    .environment
+                    .iter()
+                    .map(|(k, v)| format!("{k}={v}\n"))
+                    .collect()
             } else {
                 status = i32::from(value.is_none());
                 value.map(|v| format!("{v}\n")).unwrap_or_default()
@@ -164,7 +195,9 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
         }
         "ps" => {
             let pids = run.process.container.table.pids();
-            std::iter::once("PID   USER     COMMAND\n".to_owned()).chain(pids.iter().map(|p| format!("{p:>5} root     -\n"))).collect()
+            std::iter::once("PID   USER     COMMAND\n".to_owned())
+                .chain(pids.iter().map(|p| format!("{p:>5} root     -\n")))
+                .collect()
         }
         "pwd" => format!("{}\n", run.process.cwd),
         "stty" => match &run.process.terminal {
@@ -182,11 +215,17 @@ pub(super) async fn tell(run: &Run<'_>) -> Outcome {
                 "not a tty\n".into()
             }
         },
-        "uname" if flags.contains('a') => format!("Linux {} 6.1.0 #1 SMP x86_64 GNU/Linux\n", run.process.container.hostname),
+        "uname" if flags.contains('a') => format!(
+            "Linux {} 6.1.0 #1 SMP x86_64 GNU/Linux\n",
+            run.process.container.hostname
+        ),
         "uname" => "Linux\n".into(),
         "which" => {
             status = i32::from(!rest.iter().all(|name| super::exists(name)));
-            rest.iter().filter(|name| super::exists(name)).map(|name| format!("/bin/{name}\n")).collect()
+            rest.iter()
+                .filter(|name| super::exists(name))
+                .map(|name| format!("/bin/{name}\n"))
+                .collect()
         }
         _ => "root\n".into(),
     };
@@ -202,9 +241,16 @@ fn date(arguments: &[String]) -> String {
             let nanos = format!("{:09}", now.nanos);
             let mut text = format.to_owned();
             for (code, value) in [
-                ("%s", now.seconds.to_string().as_str()), ("%N", nanos.as_str()), ("%Y", &stamp[0..4]), ("%m", &stamp[5..7]),
-                ("%d", &stamp[8..10]), ("%H", &stamp[11..13]), ("%M", &stamp[14..16]), ("%S", &stamp[17..19]),
-                ("%F", &stamp[0..10]), ("%T", &stamp[11..19]),
+                ("%s", now.seconds.to_string().as_str()),
+                ("%N", nanos.as_str()),
+                ("%Y", &stamp[0..4]),
+                ("%m", &stamp[5..7]),
+                ("%d", &stamp[8..10]),
+                ("%H", &stamp[11..13]),
+                ("%M", &stamp[14..16]),
+                ("%S", &stamp[17..19]),
+                ("%F", &stamp[0..10]),
+                ("%T", &stamp[11..19]),
             ] {
                 text = text.replace(code, value);
             }

@@ -18,7 +18,11 @@ async fn open(run: &Run<'_>, files: &[&str]) -> Result<Vec<Input>, Outcome> {
             _ => match run.process.container.files.read(&path) {
                 Ok(content) => Input::content(content),
                 Err(why) => {
-                    let what = if run.name == "cat" || run.name == "head" { format!("can't open '{file}': {why}") } else { format!("{file}: {why}") };
+                    let what = if run.name == "cat" || run.name == "head" {
+                        format!("can't open '{file}': {why}")
+                    } else {
+                        format!("{file}: {why}")
+                    };
                     return Err(run.complain(what).await);
                 }
             },
@@ -90,7 +94,9 @@ fn unescape(text: &[u8]) -> Vec<u8> {
             Some(b'x') => {
                 let mut value = 0_u32;
                 for _ in 0..2 {
-                    let Some(digit) = bytes.peek().and_then(|b| char::from(*b).to_digit(16)) else { break };
+                    let Some(digit) = bytes.peek().and_then(|b| char::from(*b).to_digit(16)) else {
+                        break;
+                    };
                     value = value * 16 + digit;
                     bytes.next();
                 }
@@ -99,7 +105,9 @@ fn unescape(text: &[u8]) -> Vec<u8> {
             Some(first @ b'0'..=b'7') => {
                 let mut value = u32::from(first - b'0');
                 for _ in 0..if first == b'0' { 3 } else { 2 } {
-                    let Some(digit) = bytes.peek().and_then(|b| char::from(*b).to_digit(8)) else { break };
+                    let Some(digit) = bytes.peek().and_then(|b| char::from(*b).to_digit(8)) else {
+                        break;
+                    };
                     value = value * 8 + digit;
                     bytes.next();
                 }
@@ -114,7 +122,9 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 pub(super) async fn printf(run: &Run<'_>) -> Outcome {
-    let Some((format, mut arguments)) = run.arguments.split_first() else { return run.complain("usage: printf FORMAT [ARG]...").await };
+    let Some((format, mut arguments)) = run.arguments.split_first() else {
+        return run.complain("usage: printf FORMAT [ARG]...").await;
+    };
     let format = unescape(format.as_bytes());
     loop {
         let before = arguments.len();
@@ -128,7 +138,9 @@ pub(super) async fn printf(run: &Run<'_>) -> Outcome {
             let mut specification = String::new();
             let conversion = loop {
                 match bytes.next() {
-                    Some(b) if b.is_ascii_digit() || b"-+ .#".contains(&b) => specification.push(char::from(b)),
+                    Some(b) if b.is_ascii_digit() || b"-+ .#".contains(&b) => {
+                        specification.push(char::from(b))
+                    }
                     other => break other,
                 }
             };
@@ -140,7 +152,11 @@ pub(super) async fn printf(run: &Run<'_>) -> Outcome {
                 arguments = rest;
                 first.as_str()
             });
-            out.extend(convert(conversion, &specification, argument.unwrap_or_default()));
+            out.extend(convert(
+                conversion,
+                &specification,
+                argument.unwrap_or_default(),
+            ));
         }
         run.streams.stdout.write(&out).await?;
         // The format is used again for what is left, unless it uses nothing.
@@ -152,23 +168,40 @@ pub(super) async fn printf(run: &Run<'_>) -> Outcome {
 }
 
 fn convert(conversion: u8, specification: &str, argument: &str) -> Vec<u8> {
-    let (flags, precision) = specification.split_once('.').map_or((specification, None), |(f, p)| (f, p.parse::<usize>().ok()));
+    let (flags, precision) = specification
+        .split_once('.')
+        .map_or((specification, None), |(f, p)| (f, p.parse::<usize>().ok()));
     let left = flags.starts_with('-');
     let zero = flags.starts_with('0');
-    let width: usize = flags.trim_start_matches(['-', '+', ' ', '0', '#']).parse().unwrap_or(0).min(1 << 16);
+    let width: usize = flags
+        .trim_start_matches(['-', '+', ' ', '0', '#'])
+        .parse()
+        .unwrap_or(0)
+        .min(1 << 16);
     let number = argument.trim().parse::<i64>().unwrap_or(0);
     let text: Vec<u8> = match conversion {
         b'd' | b'i' | b'u' => number.to_string().into_bytes(),
         b'x' => format!("{number:x}").into_bytes(),
         b'X' => format!("{number:X}").into_bytes(),
         b'o' => format!("{number:o}").into_bytes(),
-        b'f' => format!("{:.*}", precision.unwrap_or(6).min(40), argument.trim().parse::<f64>().unwrap_or(0.0)).into_bytes(),
+        b'f' => format!(
+            "{:.*}",
+            precision.unwrap_or(6).min(40),
+            argument.trim().parse::<f64>().unwrap_or(0.0)
+        )
+        .into_bytes(),
         b'c' => argument.bytes().take(1).collect(),
         b'b' => unescape(argument.as_bytes()),
-        _ => argument.as_bytes()[..precision.unwrap_or(argument.len()).min(argument.len())].to_vec(),
+        _ => {
+            argument.as_bytes()[..precision.unwrap_or(argument.len()).min(argument.len())].to_vec()
+        }
     };
     let padding = width.saturating_sub(text.len());
-    let fill = if zero && !left && conversion != b's' { b'0' } else { b' ' };
+    let fill = if zero && !left && conversion != b's' {
+        b'0'
+    } else {
+        b' '
+    };
     let mut padded = vec![fill; if left { 0 } else { padding }];
     padded.extend(text);
     padded.resize(padded.len() + if left { padding } else { 0 }, b' ');
@@ -193,10 +226,17 @@ pub(super) async fn seq(run: &Run<'_>) -> Outcome {
 }
 
 pub(super) async fn yes(run: &Run<'_>) -> Outcome {
-    let line = if run.arguments.is_empty() { "y".into() } else { run.arguments.join(" ") };
+    let line = if run.arguments.is_empty() {
+        "y".into()
+    } else {
+        run.arguments.join(" ")
+    };
     let block = format!("{line}\n").repeat(CHUNK / (line.len() + 1).min(CHUNK));
     loop {
-        run.streams.stdout.text(if block.is_empty() { &line } else { &block }).await?;
+        run.streams
+            .stdout
+            .text(if block.is_empty() { &line } else { &block })
+            .await?;
         tokio::task::yield_now().await;
     }
 }
@@ -209,7 +249,11 @@ fn count_of(run: &Run<'_>) -> (char, String, Vec<String>) {
         match argument.strip_prefix('-').filter(|f| !f.is_empty()) {
             Some(flag) if flag.starts_with(['n', 'c']) => {
                 unit = if flag.starts_with('n') { 'n' } else { 'c' };
-                count = if flag.len() > 1 { flag[1..].to_owned() } else { arguments.next().cloned().unwrap_or_default() };
+                count = if flag.len() > 1 {
+                    flag[1..].to_owned()
+                } else {
+                    arguments.next().cloned().unwrap_or_default()
+                };
             }
             Some(flag) if flag.starts_with(|c: char| c.is_ascii_digit()) => count = flag.to_owned(),
             Some(flag) if flag.starts_with('f') => files.push("\0follow".into()),
@@ -233,7 +277,9 @@ fn amount(text: &str) -> Option<usize> {
 
 pub(super) async fn head(run: &Run<'_>) -> Outcome {
     let (unit, count, files) = count_of(run);
-    let Some(count) = amount(&count) else { return run.complain(format!("invalid number '{count}'")).await };
+    let Some(count) = amount(&count) else {
+        return run.complain(format!("invalid number '{count}'")).await;
+    };
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let inputs = match open(run, &files).await {
         Ok(inputs) => inputs,
@@ -242,7 +288,11 @@ pub(super) async fn head(run: &Run<'_>) -> Outcome {
     for input in inputs {
         let mut left = count;
         while left > 0 {
-            let bytes = if unit == 'c' { input.read(left.min(CHUNK)).await } else { input.read_line().await };
+            let bytes = if unit == 'c' {
+                input.read(left.min(CHUNK)).await
+            } else {
+                input.read_line().await
+            };
             if bytes.is_empty() {
                 break;
             }
@@ -258,7 +308,9 @@ pub(super) async fn tail(run: &Run<'_>) -> Outcome {
     let follow = files.iter().any(|f| f == "\0follow");
     files.retain(|f| f != "\0follow");
     let from = count.starts_with('+');
-    let Some(count) = amount(&count) else { return run.complain(format!("invalid number '{count}'")).await };
+    let Some(count) = amount(&count) else {
+        return run.complain(format!("invalid number '{count}'")).await;
+    };
     let names: Vec<&str> = files.iter().map(String::as_str).collect();
     let inputs = match open(run, &names).await {
         Ok(inputs) => inputs,
@@ -269,7 +321,11 @@ pub(super) async fn tail(run: &Run<'_>) -> Outcome {
         let mut pieces: std::collections::VecDeque<Vec<u8>> = std::collections::VecDeque::new();
         let mut skipped = 0;
         loop {
-            let piece = if unit == 'c' { input.read(1).await } else { input.read_line().await };
+            let piece = if unit == 'c' {
+                input.read(1).await
+            } else {
+                input.read_line().await
+            };
             if piece.is_empty() {
                 break;
             }
@@ -293,7 +349,12 @@ pub(super) async fn tail(run: &Run<'_>) -> Outcome {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        let content = run.process.container.files.read(&run.path(file)).unwrap_or_default();
+        let content = run
+            .process
+            .container
+            .files
+            .read(&run.path(file))
+            .unwrap_or_default();
         if content.len() > length {
             run.streams.stdout.write(&content[length..]).await?;
         }
@@ -306,7 +367,11 @@ pub(super) async fn tee(run: &Run<'_>) -> Outcome {
     let (flags, files) = run.flags();
     let paths: Vec<String> = files.iter().map(|f| run.path(f)).collect();
     for path in &paths {
-        let opened = if flags.contains('a') { run.process.container.files.append(path, b"") } else { run.process.container.files.write(path, Vec::new(), 0o644) };
+        let opened = if flags.contains('a') {
+            run.process.container.files.append(path, b"")
+        } else {
+            run.process.container.files.write(path, Vec::new(), 0o644)
+        };
         if let Err(why) = opened {
             return run.complain_about(path, why).await;
         }
@@ -327,7 +392,11 @@ pub(super) async fn tee(run: &Run<'_>) -> Outcome {
 
 /// The characters of a `tr` set, with ranges, classes and escapes.
 fn set(text: &str) -> Vec<u8> {
-    let text = text.replace("[:lower:]", "a-z").replace("[:upper:]", "A-Z").replace("[:digit:]", "0-9").replace("[:space:]", " \\t\\n\\r");
+    let text = text
+        .replace("[:lower:]", "a-z")
+        .replace("[:upper:]", "A-Z")
+        .replace("[:digit:]", "0-9")
+        .replace("[:space:]", " \\t\\n\\r");
     let bytes = unescape(text.as_bytes());
     let mut out = Vec::new();
     let mut at = 0;
@@ -348,7 +417,9 @@ fn set(text: &str) -> Vec<u8> {
 
 pub(super) async fn tr(run: &Run<'_>) -> Outcome {
     let (flags, sets) = run.flags();
-    let Some(first) = sets.first() else { return run.complain("usage: tr [-cds] SET1 [SET2]").await };
+    let Some(first) = sets.first() else {
+        return run.complain("usage: tr [-cds] SET1 [SET2]").await;
+    };
     let first = set(first);
     let second = sets.get(1).map(|s| set(s)).unwrap_or_default();
     let listed = |byte: u8| first.contains(&byte) != flags.contains('c');
@@ -364,7 +435,10 @@ pub(super) async fn tr(run: &Run<'_>) -> Outcome {
             if flags.contains('d') && listed(byte) {
                 continue;
             }
-            if let Some(end) = second.last().filter(|_| !flags.contains('d') && listed(byte)) {
+            if let Some(end) = second
+                .last()
+                .filter(|_| !flags.contains('d') && listed(byte))
+            {
                 let at = first.iter().position(|b| *b == byte);
                 byte = at.and_then(|at| second.get(at)).copied().unwrap_or(*end);
             }
@@ -403,27 +477,49 @@ pub(super) async fn wc(run: &Run<'_>) -> Outcome {
         let mut counts = Vec::new();
         for (flag, value) in [('l', lines), ('w', words), ('c', bytes as u64)] {
             if flags.contains(flag) || flags.is_empty() {
-                counts.push(if flags.len() == 1 { value.to_string() } else { format!("{value:>9}") });
+                counts.push(if flags.len() == 1 {
+                    value.to_string()
+                } else {
+                    format!("{value:>9}")
+                });
             }
         }
         let name = files.get(i).map(|f| format!(" {f}")).unwrap_or_default();
-        run.streams.stdout.text(format!("{}{name}\n", counts.join(" "))).await?;
+        run.streams
+            .stdout
+            .text(format!("{}{name}\n", counts.join(" ")))
+            .await?;
     }
     Ok(0)
 }
 
 pub(super) async fn grep(run: &Run<'_>) -> Outcome {
     let (flags, rest) = run.flags();
-    let Some((pattern, files)) = rest.split_first() else { return run.complain("usage: grep [-cinqv] PATTERN [FILE]...").await };
+    let Some((pattern, files)) = rest.split_first() else {
+        return run.complain("usage: grep [-cinqv] PATTERN [FILE]...").await;
+    };
     let inputs = match open(run, files).await {
         Ok(inputs) => inputs,
         Err(outcome) => return outcome.map(|_| 2),
     };
-    let fold = |text: &str| if flags.contains('i') { text.to_lowercase() } else { text.to_owned() };
+    let fold = |text: &str| {
+        if flags.contains('i') {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
     let pattern = fold(pattern);
     let (start, end) = (pattern.starts_with('^'), pattern.ends_with('$'));
-    let plain = pattern.trim_start_matches('^').trim_end_matches('$').replace(".*", "*");
-    let glob = format!("{}{plain}{}", if start { "" } else { "*" }, if end { "" } else { "*" });
+    let plain = pattern
+        .trim_start_matches('^')
+        .trim_end_matches('$')
+        .replace(".*", "*");
+    let glob = format!(
+        "{}{plain}{}",
+        if start { "" } else { "*" },
+        if end { "" } else { "*" }
+    );
     let mut count = 0;
     for input in inputs {
         let mut number = 0;
@@ -459,9 +555,17 @@ pub(super) async fn cut(run: &Run<'_>) -> Outcome {
     let mut files = Vec::new();
     while let Some(argument) = arguments.next() {
         if let Some(text) = argument.strip_prefix("-d") {
-            delimiter = if text.is_empty() { arguments.next().cloned().unwrap_or_default() } else { text.to_owned() };
+            delimiter = if text.is_empty() {
+                arguments.next().cloned().unwrap_or_default()
+            } else {
+                text.to_owned()
+            };
         } else if let Some(text) = argument.strip_prefix("-f") {
-            fields = if text.is_empty() { arguments.next().cloned().unwrap_or_default() } else { text.to_owned() };
+            fields = if text.is_empty() {
+                arguments.next().cloned().unwrap_or_default()
+            } else {
+                text.to_owned()
+            };
         } else {
             files.push(argument.as_str());
         }
@@ -478,9 +582,19 @@ pub(super) async fn cut(run: &Run<'_>) -> Outcome {
                 break;
             }
             let text = String::from_utf8_lossy(&line);
-            let parts: Vec<&str> = text.trim_end_matches('\n').split(delimiter.as_str()).collect();
-            let chosen: Vec<&str> = wanted.iter().filter_map(|n| parts.get(n.wrapping_sub(1))).copied().collect();
-            run.streams.stdout.text(format!("{}\n", chosen.join(&delimiter))).await?;
+            let parts: Vec<&str> = text
+                .trim_end_matches('\n')
+                .split(delimiter.as_str())
+                .collect();
+            let chosen: Vec<&str> = wanted
+                .iter()
+                .filter_map(|n| parts.get(n.wrapping_sub(1)))
+                .copied()
+                .collect();
+            run.streams
+                .stdout
+                .text(format!("{}\n", chosen.join(&delimiter)))
+                .await?;
         }
     }
     Ok(0)
@@ -506,7 +620,11 @@ pub(super) async fn lines(run: &Run<'_>) -> Outcome {
             if size > MOST {
                 return run.complain("out of memory").await;
             }
-            all.push(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
+            all.push(
+                String::from_utf8_lossy(&line)
+                    .trim_end_matches('\n')
+                    .to_owned(),
+            );
         }
     }
     match run.name {
@@ -534,7 +652,9 @@ pub(super) async fn lines(run: &Run<'_>) -> Outcome {
 
 pub(super) async fn expr(run: &Run<'_>) -> Outcome {
     let words: Vec<&str> = run.arguments.iter().map(String::as_str).collect();
-    let [left, operator, right] = words.as_slice() else { return run.complain("syntax error").await.map(|_| 2) };
+    let [left, operator, right] = words.as_slice() else {
+        return run.complain("syntax error").await.map(|_| 2);
+    };
     let numbers = left.parse::<i64>().ok().zip(right.parse::<i64>().ok());
     let value = match (*operator, numbers) {
         ("=", _) => i64::from(left == right),

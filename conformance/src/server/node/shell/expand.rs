@@ -32,7 +32,11 @@ impl Shell {
                     pattern |= !quoted && text.contains(['*', '?']);
                     current.get_or_insert_default().push_str(text);
                 }
-                Part::Variable { name, operator: None, quoted: true } if name == "@" => {
+                Part::Variable {
+                    name,
+                    operator: None,
+                    quoted: true,
+                } if name == "@" => {
                     for (i, argument) in self.arguments.iter().skip(1).enumerate() {
                         if i > 0 {
                             fields.extend(current.take());
@@ -40,7 +44,9 @@ impl Shell {
                         current.get_or_insert_default().push_str(argument);
                     }
                 }
-                Part::Variable { quoted, .. } | Part::Command { quoted, .. } | Part::Arithmetic { quoted, .. } => {
+                Part::Variable { quoted, .. }
+                | Part::Command { quoted, .. }
+                | Part::Arithmetic { quoted, .. } => {
                     let value = self.part(part, streams).await;
                     if *quoted {
                         current.get_or_insert_default().push_str(&value);
@@ -74,16 +80,34 @@ impl Shell {
 
     /// The files that match a pattern in the last part of a path.
     fn glob(&self, pattern: &str) -> Vec<String> {
-        let (directory, name) = pattern.rsplit_once('/').map_or(("", pattern), |(d, n)| (d, n));
+        let (directory, name) = pattern
+            .rsplit_once('/')
+            .map_or(("", pattern), |(d, n)| (d, n));
         if directory.contains(['*', '?']) {
             return Vec::new();
         }
-        let shown = if pattern.contains('/') { format!("{directory}/") } else { String::new() };
-        let path = super::resolve(&self.process.cwd, if shown.is_empty() { "." } else { &shown });
-        let entries = self.process.container.files.list(&path, false).unwrap_or_default();
+        let shown = if pattern.contains('/') {
+            format!("{directory}/")
+        } else {
+            String::new()
+        };
+        let path = super::resolve(
+            &self.process.cwd,
+            if shown.is_empty() { "." } else { &shown },
+        );
+        let entries = self
+            .process
+            .container
+            .files
+            .list(&path, false)
+            .unwrap_or_default();
         let hidden = name.starts_with('.');
-        let matching = entries.into_iter().filter(|(entry, _)| matches(name, entry) && (hidden || !entry.starts_with('.')));
-        matching.map(|(entry, _)| format!("{shown}{entry}")).collect()
+        let matching = entries
+            .into_iter()
+            .filter(|(entry, _)| matches(name, entry) && (hidden || !entry.starts_with('.')));
+        matching
+            .map(|(entry, _)| format!("{shown}{entry}"))
+            .collect()
     }
 
     async fn part(&mut self, part: &Part, streams: &Streams) -> String {
@@ -92,7 +116,13 @@ impl Shell {
             Part::Command { script, .. } => self.output_of(script, streams).await,
             Part::Arithmetic { expression, .. } => {
                 let text = Box::pin(self.expand_one(expression, streams)).await;
-                let value = Arithmetic { shell: self, text: text.as_bytes(), at: 0, depth: 0 }.evaluate();
+                let value = Arithmetic {
+                    shell: self,
+                    text: text.as_bytes(),
+                    at: 0,
+                    depth: 0,
+                }
+                .evaluate();
                 match value {
                     Some(value) => value.to_string(),
                     None => {
@@ -104,7 +134,9 @@ impl Shell {
             }
             Part::Variable { name, operator, .. } => {
                 let value = self.variable(name);
-                let Some((operator, word)) = operator else { return value.unwrap_or_default() };
+                let Some((operator, word)) = operator else {
+                    return value.unwrap_or_default();
+                };
                 if operator == "#length" {
                     return value.unwrap_or_default().chars().count().to_string();
                 }
@@ -117,13 +149,24 @@ impl Shell {
                         self.variables.insert(name.clone(), argument.clone());
                         argument
                     }
-                    "+" => if missing { String::new() } else { argument },
+                    "+" => {
+                        if missing {
+                            String::new()
+                        } else {
+                            argument
+                        }
+                    }
                     "?" if missing => {
-                        let _ = streams.stderr.text(format!("sh: {name}: {argument}\n")).await;
+                        let _ = streams
+                            .stderr
+                            .text(format!("sh: {name}: {argument}\n"))
+                            .await;
                         self.status = 2;
                         String::new()
                     }
-                    "#" | "##" | "%" | "%%" => trim(&value.unwrap_or_default(), operator, &argument),
+                    "#" | "##" | "%" | "%%" => {
+                        trim(&value.unwrap_or_default(), operator, &argument)
+                    }
                     _ => value.unwrap_or_default(),
                 }
             }
@@ -149,7 +192,11 @@ impl Shell {
 
 /// Removes the shortest or longest prefix or suffix that matches.
 fn trim(value: &str, operator: &str, pattern: &str) -> String {
-    let boundaries: Vec<usize> = value.char_indices().map(|(i, _)| i).chain([value.len()]).collect();
+    let boundaries: Vec<usize> = value
+        .char_indices()
+        .map(|(i, _)| i)
+        .chain([value.len()])
+        .collect();
     let prefix = operator.starts_with('#');
     let mut cuts = boundaries;
     // Shortest first: short prefixes end early, short suffixes begin late.
@@ -170,7 +217,8 @@ fn trim(value: &str, operator: &str, pattern: &str) -> String {
 
 /// Whether a glob pattern matches a whole text. Linear backtracking: one star at a time.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -216,12 +264,24 @@ impl Arithmetic<'_> {
     }
 
     fn binary(&mut self, level: usize) -> Option<i64> {
-        const LEVELS: [&[&str]; 6] = [&["||"], &["&&"], &["==", "!="], &["<=", ">=", "<", ">"], &["+", "-"], &["*", "/", "%"]];
-        let Some(operators) = LEVELS.get(level) else { return self.unary() };
+        const LEVELS: [&[&str]; 6] = [
+            &["||"],
+            &["&&"],
+            &["==", "!="],
+            &["<=", ">=", "<", ">"],
+            &["+", "-"],
+            &["*", "/", "%"],
+        ];
+        let Some(operators) = LEVELS.get(level) else {
+            return self.unary();
+        };
         let mut left = self.binary(level + 1)?;
         loop {
             self.blanks();
-            let Some(operator) = operators.iter().find(|o| self.text[self.at..].starts_with(o.as_bytes())) else {
+            let Some(operator) = operators
+                .iter()
+                .find(|o| self.text[self.at..].starts_with(o.as_bytes()))
+            else {
                 return Some(left);
             };
             self.at += operator.len();
@@ -278,14 +338,25 @@ impl Arithmetic<'_> {
             }
             _ => {
                 let start = self.at;
-                while self.text.get(self.at).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+                while self
+                    .text
+                    .get(self.at)
+                    .is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
+                {
                     self.at += 1;
                 }
-                let word = std::str::from_utf8(&self.text[start..self.at]).ok().filter(|w| !w.is_empty())?;
+                let word = std::str::from_utf8(&self.text[start..self.at])
+                    .ok()
+                    .filter(|w| !w.is_empty())?;
                 if word.as_bytes()[0].is_ascii_digit() {
                     return word.parse().ok();
                 }
-                Some(self.shell.variable(word).and_then(|v| v.trim().parse().ok()).unwrap_or(0))
+                Some(
+                    self.shell
+                        .variable(word)
+                        .and_then(|v| v.trim().parse().ok())
+                        .unwrap_or(0),
+                )
             }
         }
     }
@@ -298,7 +369,12 @@ mod tests {
     #[test]
     fn patterns() {
         for (pattern, text, expected) in [
-            ("*", "", true), ("a*c", "abbc", true), ("a?c", "abc", true), ("a*", "b", false), ("*.txt", "x.txt", true), ("a", "ab", false),
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a?c", "abc", true),
+            ("a*", "b", false),
+            ("*.txt", "x.txt", true),
+            ("a", "ab", false),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }

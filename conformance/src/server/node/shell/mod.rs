@@ -52,7 +52,10 @@ pub(crate) struct Shell {
 pub(crate) async fn main(process: Process, arguments: &[String], streams: Streams) -> i32 {
     let mut shell = Shell::new(process);
     let mut rest = arguments;
-    while let Some((option, after)) = rest.split_first().filter(|(o, _)| o.starts_with('-') && o.len() > 1) {
+    while let Some((option, after)) = rest
+        .split_first()
+        .filter(|(o, _)| o.starts_with('-') && o.len() > 1)
+    {
         rest = after;
         if option.contains('e') {
             shell.errexit = true;
@@ -62,7 +65,11 @@ pub(crate) async fn main(process: Process, arguments: &[String], streams: Stream
                 let _ = streams.stderr.text("sh: -c requires an argument\n").await;
                 return 2;
             };
-            shell.arguments = if parameters.is_empty() { vec!["sh".into()] } else { parameters.to_vec() };
+            shell.arguments = if parameters.is_empty() {
+                vec!["sh".into()]
+            } else {
+                parameters.to_vec()
+            };
             return shell.script(script, &streams).await;
         }
     }
@@ -71,10 +78,15 @@ pub(crate) async fn main(process: Process, arguments: &[String], streams: Stream
         return match shell.process.container.files.read(&path) {
             Ok(script) => {
                 shell.arguments = rest.to_vec();
-                shell.script(&String::from_utf8_lossy(&script), &streams).await
+                shell
+                    .script(&String::from_utf8_lossy(&script), &streams)
+                    .await
             }
             Err(why) => {
-                let _ = streams.stderr.text(format!("sh: can't open '{file}': {why}\n")).await;
+                let _ = streams
+                    .stderr
+                    .text(format!("sh: can't open '{file}': {why}\n"))
+                    .await;
                 2
             }
         };
@@ -128,7 +140,11 @@ impl Shell {
         let mut pending = String::new();
         loop {
             if terminal.is_some() {
-                let prompt = if pending.is_empty() { format!("{} # ", self.process.cwd) } else { "> ".into() };
+                let prompt = if pending.is_empty() {
+                    format!("{} # ", self.process.cwd)
+                } else {
+                    "> ".into()
+                };
                 let _ = streams.stdout.text(prompt).await;
             }
             let line = streams.stdin.read_line().await;
@@ -204,7 +220,13 @@ impl Shell {
                     if flow != Flow::Next {
                         return flow;
                     }
-                    let checked = matches!(command, Node::Simple { .. } | Node::Pipeline(_) | Node::Subshell(_) | Node::Redirected(..));
+                    let checked = matches!(
+                        command,
+                        Node::Simple { .. }
+                            | Node::Pipeline(_)
+                            | Node::Subshell(_)
+                            | Node::Redirected(..)
+                    );
                     if self.errexit && checked && self.status != 0 {
                         return Flow::Exit;
                     }
@@ -239,7 +261,10 @@ impl Shell {
                 Some(streams) => self.run(command, &streams).await,
                 None => Flow::Next,
             },
-            Node::If { branches, otherwise } => {
+            Node::If {
+                branches,
+                otherwise,
+            } => {
                 for (condition, body) in branches {
                     let flow = self.run(condition, streams).await;
                     if flow != Flow::Next {
@@ -255,8 +280,16 @@ impl Shell {
                     None => Flow::Next,
                 }
             }
-            Node::Loop { condition, body, until } => self.repeat(condition, body, *until, streams).await,
-            Node::For { variable, words, body } => {
+            Node::Loop {
+                condition,
+                body,
+                until,
+            } => self.repeat(condition, body, *until, streams).await,
+            Node::For {
+                variable,
+                words,
+                body,
+            } => {
                 let values = match words {
                     Some(words) => self.expand_all(words, streams).await,
                     None => self.arguments.iter().skip(1).cloned().collect(),
@@ -288,7 +321,8 @@ impl Shell {
                 Flow::Next
             }
             Node::Function(name, body) => {
-                self.functions.insert(name.clone(), Arc::new(Node::clone(body)));
+                self.functions
+                    .insert(name.clone(), Arc::new(Node::clone(body)));
                 self.status = 0;
                 Flow::Next
             }
@@ -302,7 +336,10 @@ impl Shell {
                 }
                 if words.is_empty() {
                     // The status of `x=$(command)` is that of the command.
-                    if !assignments.iter().any(|(_, w)| w.iter().any(|p| matches!(p, parse::Part::Command { .. }))) {
+                    if !assignments
+                        .iter()
+                        .any(|(_, w)| w.iter().any(|p| matches!(p, parse::Part::Command { .. })))
+                    {
                         self.status = 0;
                     }
                     self.variables.extend(values);
@@ -313,7 +350,13 @@ impl Shell {
         }
     }
 
-    async fn repeat(&mut self, condition: &Node, body: &Node, until: bool, streams: &Streams) -> Flow {
+    async fn repeat(
+        &mut self,
+        condition: &Node,
+        body: &Node,
+        until: bool,
+        streams: &Streams,
+    ) -> Flow {
         let mut last = 0;
         loop {
             let flow = self.run(condition, streams).await;
@@ -342,7 +385,11 @@ impl Shell {
         let mut stages = Vec::new();
         for (i, command) in commands.iter().enumerate() {
             let mut inner = self.clone();
-            let mut own = Streams { stdin, stdout: streams.stdout.clone(), stderr: streams.stderr.clone() };
+            let mut own = Streams {
+                stdin,
+                stdout: streams.stdout.clone(),
+                stderr: streams.stderr.clone(),
+            };
             stdin = Input::Empty;
             if i + 1 < commands.len() {
                 let (reader, writer) = pipe();
@@ -371,7 +418,10 @@ impl Shell {
         let done = Arc::new(tokio::sync::watch::Sender::new(false));
         self.jobs.push(Arc::clone(&done));
         let command = command.clone();
-        let streams = Streams { stdin: Input::Empty, ..streams.clone() };
+        let streams = Streams {
+            stdin: Input::Empty,
+            ..streams.clone()
+        };
         self.status = 0;
         let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             registration
@@ -449,8 +499,15 @@ impl Shell {
     }
 
     /// Runs a builtin, a function or a program.
-    async fn invoke(&mut self, words: &[String], assignments: Vec<(String, String)>, streams: &Streams) -> Flow {
-        let (name, arguments) = words.split_first().map_or(("", &[] as &[String]), |(n, a)| (n.as_str(), a));
+    async fn invoke(
+        &mut self,
+        words: &[String],
+        assignments: Vec<(String, String)>,
+        streams: &Streams,
+    ) -> Flow {
+        let (name, arguments) = words
+            .split_first()
+            .map_or(("", &[] as &[String]), |(n, a)| (n.as_str(), a));
         if let Some(flow) = self.builtin(name, arguments, streams).await {
             self.variables.extend(assignments);
             return flow;
@@ -459,7 +516,11 @@ impl Shell {
             let saved = std::mem::replace(&mut self.arguments, words.to_vec());
             let flow = self.run(&body, streams).await;
             self.arguments = saved;
-            return if flow == Flow::Return { Flow::Next } else { flow };
+            return if flow == Flow::Return {
+                Flow::Next
+            } else {
+                flow
+            };
         }
         let mut process = self.process.clone();
         process.environment = self.environment();
@@ -469,17 +530,29 @@ impl Shell {
     }
 
     fn environment(&self) -> BTreeMap<String, String> {
-        let exported = self.variables.iter().filter(|(name, _)| self.exported.contains(name));
-        exported.map(|(name, value)| (name.clone(), value.clone())).collect()
+        let exported = self
+            .variables
+            .iter()
+            .filter(|(name, _)| self.exported.contains(name));
+        exported
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
-    async fn builtin(&mut self, name: &str, arguments: &[String], streams: &Streams) -> Option<Flow> {
+    async fn builtin(
+        &mut self,
+        name: &str,
+        arguments: &[String],
+        streams: &Streams,
+    ) -> Option<Flow> {
         let first = arguments.first().map(String::as_str);
         let number = || first.and_then(|n| n.parse::<u32>().ok());
         self.status = match name {
             ":" | "umask" | "ulimit" => 0,
             "exit" => {
-                self.status = first.map_or(Some(self.status), |n| n.parse::<i32>().ok()).map_or(2, |n| n & 0xff);
+                self.status = first
+                    .map_or(Some(self.status), |n| n.parse::<i32>().ok())
+                    .map_or(2, |n| n & 0xff);
                 return Some(Flow::Exit);
             }
             "return" => {
@@ -489,20 +562,37 @@ impl Shell {
             "break" => return Some(Flow::Break(number().unwrap_or(1).max(1))),
             "continue" => return Some(Flow::Continue(number().unwrap_or(1).max(1))),
             "cd" => {
-                let home = self.variables.get("HOME").cloned().unwrap_or_else(|| "/".into());
+                let home = self
+                    .variables
+                    .get("HOME")
+                    .cloned()
+                    .unwrap_or_else(|| "/".into());
                 let path = resolve(&self.process.cwd, first.unwrap_or(&home));
-                if self.process.container.files.stat(&path).is_some_and(|e| e.content.is_none()) {
+                if self
+                    .process
+                    .container
+                    .files
+                    .stat(&path)
+                    .is_some_and(|e| e.content.is_none())
+                {
                     self.process.cwd = path;
                     0
                 } else {
                     let target = first.unwrap_or_default();
-                    let _ = streams.stderr.text(format!("sh: cd: can't cd to {target}: No such file or directory\n")).await;
+                    let _ = streams
+                        .stderr
+                        .text(format!(
+                            "sh: cd: can't cd to {target}: No such file or directory\n"
+                        ))
+                        .await;
                     2
                 }
             }
             "export" | "readonly" | "local" => {
                 for argument in arguments {
-                    let (name, value) = argument.split_once('=').map_or((argument.as_str(), None), |(n, v)| (n, Some(v)));
+                    let (name, value) = argument
+                        .split_once('=')
+                        .map_or((argument.as_str(), None), |(n, v)| (n, Some(v)));
                     if let Some(value) = value {
                         self.variables.insert(name.into(), value.into());
                     }
@@ -527,14 +617,18 @@ impl Shell {
                             self.arguments.extend_from_slice(&arguments[i + 1..]);
                             break;
                         }
-                        Some(sign @ ('-' | '+')) if argument.contains('e') => self.errexit = sign == '-',
+                        Some(sign @ ('-' | '+')) if argument.contains('e') => {
+                            self.errexit = sign == '-'
+                        }
                         _ => {}
                     }
                 }
                 0
             }
             "shift" => {
-                let count = usize::try_from(number().unwrap_or(1)).unwrap_or(1).min(self.arguments.len().saturating_sub(1));
+                let count = usize::try_from(number().unwrap_or(1))
+                    .unwrap_or(1)
+                    .min(self.arguments.len().saturating_sub(1));
                 self.arguments.drain(1..=count);
                 0
             }
@@ -547,7 +641,13 @@ impl Shell {
                     match self.process.container.files.read(&path) {
                         Ok(script) => String::from_utf8_lossy(&script).into_owned(),
                         Err(why) => {
-                            let _ = streams.stderr.text(format!("sh: .: can't open '{}': {why}\n", first.unwrap_or_default())).await;
+                            let _ = streams
+                                .stderr
+                                .text(format!(
+                                    "sh: .: can't open '{}': {why}\n",
+                                    first.unwrap_or_default()
+                                ))
+                                .await;
                             self.status = 2;
                             return Some(Flow::Next);
                         }
@@ -579,7 +679,8 @@ impl Shell {
                 0
             }
             "command" | "type" | "which" => {
-                let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+                let wanted: Vec<&String> =
+                    arguments.iter().filter(|a| !a.starts_with('-')).collect();
                 let query = name != "command" || first.is_some_and(|f| f == "-v" || f == "-V");
                 if !query {
                     let words: Vec<String> = wanted.into_iter().cloned().collect();
@@ -614,7 +715,11 @@ impl Shell {
         }
         let mut rest = text;
         for (i, name) in names.iter().enumerate() {
-            let (value, after) = if i + 1 == names.len() { (rest, "") } else { rest.split_once([' ', '\t']).unwrap_or((rest, "")) };
+            let (value, after) = if i + 1 == names.len() {
+                (rest, "")
+            } else {
+                rest.split_once([' ', '\t']).unwrap_or((rest, ""))
+            };
             self.variables.insert((*name).clone(), value.into());
             rest = after.trim_start();
         }
@@ -623,15 +728,22 @@ impl Shell {
 
     /// Signals may be ignored, or end the shell with a code; other handlers are not run.
     fn trap(&self, arguments: &[String]) {
-        let Some((action, signals)) = arguments.split_first() else { return };
+        let Some((action, signals)) = arguments.split_first() else {
+            return;
+        };
         let action = action.trim();
-        let code = action.strip_prefix("exit").map(|n| n.trim().trim_end_matches(';').parse().unwrap_or(0));
+        let code = action
+            .strip_prefix("exit")
+            .map(|n| n.trim().trim_end_matches(';').parse().unwrap_or(0));
         if !action.is_empty() && code.is_none() {
             return;
         }
         for signal in signals {
             if let Some(signal) = programs::signal_number(signal) {
-                self.process.container.table.handle(self.process.pid, signal, code);
+                self.process
+                    .container
+                    .table
+                    .handle(self.process.pid, signal, code);
             }
         }
     }
@@ -640,11 +752,17 @@ impl Shell {
     pub(crate) async fn output_of(&mut self, script: &str, streams: &Streams) -> String {
         let (reader, writer) = pipe();
         let mut inner = self.clone();
-        let own = Streams { stdin: streams.stdin.clone(), stdout: Output::Pipe(writer), stderr: streams.stderr.clone() };
+        let own = Streams {
+            stdin: streams.stdin.clone(),
+            stdout: Output::Pipe(writer),
+            stderr: streams.stderr.clone(),
+        };
         let script = script.to_owned();
         let run: Pin<Box<dyn Future<Output = i32> + Send>> = Box::pin(async move {
             inner.depth += 1;
-            let Ok(node) = parse::parse(&script) else { return 2 };
+            let Ok(node) = parse::parse(&script) else {
+                return 2;
+            };
             inner.run(&node, &own).await;
             drop(own);
             inner.status
@@ -661,7 +779,9 @@ impl Shell {
         };
         let (status, text) = futures_util::future::join(run, read).await;
         self.status = status;
-        String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned()
+        String::from_utf8_lossy(&text)
+            .trim_end_matches('\n')
+            .to_owned()
     }
 }
 

@@ -9,12 +9,29 @@ pub(crate) enum Node {
     AndOr(Box<Node>, Vec<(bool, Node)>),
     Not(Box<Node>),
     Pipeline(Vec<Node>),
-    Simple { assignments: Vec<(String, Word)>, words: Vec<Word> },
+    Simple {
+        assignments: Vec<(String, Word)>,
+        words: Vec<Word>,
+    },
     Redirected(Box<Node>, Vec<Redirect>),
-    If { branches: Vec<(Node, Node)>, otherwise: Option<Box<Node>> },
-    Loop { condition: Box<Node>, body: Box<Node>, until: bool },
-    For { variable: String, words: Option<Vec<Word>>, body: Box<Node> },
-    Case { word: Word, arms: Vec<(Vec<Word>, Node)> },
+    If {
+        branches: Vec<(Node, Node)>,
+        otherwise: Option<Box<Node>>,
+    },
+    Loop {
+        condition: Box<Node>,
+        body: Box<Node>,
+        until: bool,
+    },
+    For {
+        variable: String,
+        words: Option<Vec<Word>>,
+        body: Box<Node>,
+    },
+    Case {
+        word: Word,
+        arms: Vec<(Vec<Word>, Node)>,
+    },
     Subshell(Box<Node>),
     Function(String, Box<Node>),
 }
@@ -23,10 +40,23 @@ pub(crate) type Word = Vec<Part>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Part {
-    Literal { text: String, quoted: bool },
-    Variable { name: String, operator: Option<(String, Word)>, quoted: bool },
-    Command { script: String, quoted: bool },
-    Arithmetic { expression: Word, quoted: bool },
+    Literal {
+        text: String,
+        quoted: bool,
+    },
+    Variable {
+        name: String,
+        operator: Option<(String, Word)>,
+        quoted: bool,
+    },
+    Command {
+        script: String,
+        quoted: bool,
+    },
+    Arithmetic {
+        expression: Word,
+        quoted: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,12 +90,18 @@ type Result<T> = std::result::Result<T, ParseError>;
 const DEEPEST: usize = 100;
 
 pub(crate) fn parse(script: &str) -> Result<Node> {
-    let mut parser = Parser { text: script.chars().collect(), at: 0, depth: 0 };
+    let mut parser = Parser {
+        text: script.chars().collect(),
+        at: 0,
+        depth: 0,
+    };
     let list = parser.list(&[])?;
     parser.blanks();
     match parser.peek() {
         None => Ok(list),
-        Some(unexpected) => Err(ParseError::Syntax(format!("syntax error: unexpected \"{unexpected}\""))),
+        Some(unexpected) => Err(ParseError::Syntax(format!(
+            "syntax error: unexpected \"{unexpected}\""
+        ))),
     }
 }
 
@@ -93,7 +129,10 @@ impl Parser {
     }
 
     fn starts_with(&self, prefix: &str) -> bool {
-        prefix.chars().enumerate().all(|(i, c)| self.peek_at(i) == Some(c))
+        prefix
+            .chars()
+            .enumerate()
+            .all(|(i, c)| self.peek_at(i) == Some(c))
     }
 
     fn eat(&mut self, prefix: &str) -> bool {
@@ -109,7 +148,10 @@ impl Parser {
             match self.peek() {
                 Some(' ' | '\t') => self.at += 1,
                 Some('\\') if self.peek_at(1) == Some('\n') => self.at += 2,
-                Some('#') if self.at == 0 || matches!(self.text[self.at - 1], ' ' | '\t' | '\n' | ';') => {
+                Some('#')
+                    if self.at == 0
+                        || matches!(self.text[self.at - 1], ' ' | '\t' | '\n' | ';') =>
+                {
                     while self.peek().is_some_and(|c| c != '\n') {
                         self.at += 1;
                     }
@@ -132,8 +174,14 @@ impl Parser {
 
     /// The reserved word that comes next, if one of `words` does.
     fn reserved<'a>(&self, words: &[&'a str]) -> Option<&'a str> {
-        let ends = |offset: usize| self.peek_at(offset).is_none_or(|c| c.is_whitespace() || ";&|()<>".contains(c));
-        words.iter().find(|word| self.starts_with(word) && ends(word.len())).copied()
+        let ends = |offset: usize| {
+            self.peek_at(offset)
+                .is_none_or(|c| c.is_whitespace() || ";&|()<>".contains(c))
+        };
+        words
+            .iter()
+            .find(|word| self.starts_with(word) && ends(word.len()))
+            .copied()
     }
 
     fn expect(&mut self, word: &str) -> Result<()> {
@@ -144,7 +192,9 @@ impl Parser {
         }
         match self.peek() {
             None => Err(ParseError::Incomplete),
-            Some(c) => Err(ParseError::Syntax(format!("syntax error: unexpected \"{c}\" (expecting \"{word}\")"))),
+            Some(c) => Err(ParseError::Syntax(format!(
+                "syntax error: unexpected \"{c}\" (expecting \"{word}\")"
+            ))),
         }
     }
 
@@ -153,7 +203,10 @@ impl Parser {
         let mut commands = Vec::new();
         loop {
             self.newlines();
-            if self.peek().is_none_or(|c| c == ')') || self.reserved(ends).is_some() || self.starts_with(";;") {
+            if self.peek().is_none_or(|c| c == ')')
+                || self.reserved(ends).is_some()
+                || self.starts_with(";;")
+            {
                 break;
             }
             let command = self.and_or()?;
@@ -165,7 +218,11 @@ impl Parser {
                 Some(';') if self.peek_at(1) != Some(';') => self.at += 1,
                 Some('\n' | ')') | None => {}
                 Some(';') => break,
-                Some(c) => return Err(ParseError::Syntax(format!("syntax error: unexpected \"{c}\""))),
+                Some(c) => {
+                    return Err(ParseError::Syntax(format!(
+                        "syntax error: unexpected \"{c}\""
+                    )));
+                }
             }
         }
         self.depth -= 1;
@@ -179,7 +236,11 @@ impl Parser {
             self.blanks();
             let and = self.starts_with("&&");
             if !and && !self.starts_with("||") {
-                return Ok(if rest.is_empty() { first } else { Node::AndOr(first.into(), rest) });
+                return Ok(if rest.is_empty() {
+                    first
+                } else {
+                    Node::AndOr(first.into(), rest)
+                });
             }
             self.at += 2;
             self.newlines();
@@ -199,7 +260,11 @@ impl Parser {
             self.blanks();
         }
         let node = self.commands()?;
-        Ok(if negated { Node::Not(node.into()) } else { node })
+        Ok(if negated {
+            Node::Not(node.into())
+        } else {
+            node
+        })
     }
 
     fn deeper(&mut self) -> Result<()> {
@@ -224,7 +289,11 @@ impl Parser {
             }
             commands.push(self.command()?);
         }
-        Ok(if commands.len() == 1 { commands.swap_remove(0) } else { Node::Pipeline(commands) })
+        Ok(if commands.len() == 1 {
+            commands.swap_remove(0)
+        } else {
+            Node::Pipeline(commands)
+        })
     }
 
     fn command(&mut self) -> Result<Node> {
@@ -251,7 +320,11 @@ impl Parser {
                 _ => {
                     let condition = self.list(&["do"])?;
                     let body = self.body()?;
-                    Node::Loop { condition: condition.into(), body: body.into(), until: word == "until" }
+                    Node::Loop {
+                        condition: condition.into(),
+                        body: body.into(),
+                        until: word == "until",
+                    }
                 }
             }
         } else {
@@ -261,7 +334,11 @@ impl Parser {
         while let Some(redirect) = self.redirect()? {
             redirects.push(redirect);
         }
-        Ok(if redirects.is_empty() { compound } else { Node::Redirected(compound.into(), redirects) })
+        Ok(if redirects.is_empty() {
+            compound
+        } else {
+            Node::Redirected(compound.into(), redirects)
+        })
     }
 
     fn body(&mut self) -> Result<Node> {
@@ -291,7 +368,10 @@ impl Parser {
             }
         }
         self.expect("fi")?;
-        Ok(Node::If { branches, otherwise })
+        Ok(Node::If {
+            branches,
+            otherwise,
+        })
     }
 
     fn name(&mut self) -> Result<String> {
@@ -301,7 +381,11 @@ impl Parser {
             self.at += 1;
         }
         if start == self.at {
-            return Err(if self.peek().is_none() { ParseError::Incomplete } else { ParseError::Syntax("syntax error: bad variable".into()) });
+            return Err(if self.peek().is_none() {
+                ParseError::Incomplete
+            } else {
+                ParseError::Syntax("syntax error: bad variable".into())
+            });
         }
         Ok(self.text[start..self.at].iter().collect())
     }
@@ -326,7 +410,11 @@ impl Parser {
         self.blanks();
         self.eat(";");
         let body = self.body()?;
-        Ok(Node::For { variable, words, body: body.into() })
+        Ok(Node::For {
+            variable,
+            words,
+            body: body.into(),
+        })
     }
 
     fn case(&mut self) -> Result<Node> {
@@ -377,13 +465,25 @@ impl Parser {
             if words.is_empty()
                 && let Some(name) = self.assignment()
             {
-                let value = if self.peek().is_none_or(|c| c.is_whitespace() || ";&|()<>".contains(c)) { Vec::new() } else { self.word()? };
+                let value = if self
+                    .peek()
+                    .is_none_or(|c| c.is_whitespace() || ";&|()<>".contains(c))
+                {
+                    Vec::new()
+                } else {
+                    self.word()?
+                };
                 assignments.push((name, value));
                 continue;
             }
             words.push(self.word()?);
             if let ([word], Some('(')) = (words.as_slice(), self.peek())
-                && let [Part::Literal { text, quoted: false }] = word.as_slice()
+                && let [
+                    Part::Literal {
+                        text,
+                        quoted: false,
+                    },
+                ] = word.as_slice()
                 && self.peek_at(1) == Some(')')
             {
                 let name = text.clone();
@@ -398,11 +498,17 @@ impl Parser {
         if assignments.is_empty() && words.is_empty() && redirects.is_empty() {
             return match self.peek() {
                 None => Err(ParseError::Incomplete),
-                Some(c) => Err(ParseError::Syntax(format!("syntax error: unexpected \"{c}\""))),
+                Some(c) => Err(ParseError::Syntax(format!(
+                    "syntax error: unexpected \"{c}\""
+                ))),
             };
         }
         let simple = Node::Simple { assignments, words };
-        Ok(if redirects.is_empty() { simple } else { Node::Redirected(simple.into(), redirects) })
+        Ok(if redirects.is_empty() {
+            simple
+        } else {
+            Node::Redirected(simple.into(), redirects)
+        })
     }
 
     /// `name=` if it comes next.
@@ -410,7 +516,10 @@ impl Parser {
         if !self.peek().is_some_and(is_name_start) {
             return None;
         }
-        let length = self.text[self.at..].iter().take_while(|c| is_name(**c)).count();
+        let length = self.text[self.at..]
+            .iter()
+            .take_while(|c| is_name(**c))
+            .count();
         if self.peek_at(length) != Some('=') {
             return None;
         }
@@ -421,7 +530,10 @@ impl Parser {
 
     fn redirect(&mut self) -> Result<Option<Redirect>> {
         self.blanks();
-        let digits = self.text[self.at..].iter().take_while(|c| c.is_ascii_digit()).count();
+        let digits = self.text[self.at..]
+            .iter()
+            .take_while(|c| c.is_ascii_digit())
+            .count();
         if !matches!(self.peek_at(digits), Some('<' | '>')) {
             return Ok(None);
         }
@@ -443,16 +555,24 @@ impl Parser {
         };
         self.blanks();
         if self.peek().is_none() {
-            return Err(ParseError::Syntax("syntax error: unexpected end of file".into()));
+            return Err(ParseError::Syntax(
+                "syntax error: unexpected end of file".into(),
+            ));
         }
         let target = self.word()?;
-        Ok(Some(Redirect { descriptor: number.parse().unwrap_or(default), operator, target }))
+        Ok(Some(Redirect {
+            descriptor: number.parse().unwrap_or(default),
+            operator,
+            target,
+        }))
     }
 
     fn here_document(&mut self, strip: bool) -> Result<Redirect> {
         self.blanks();
         let word = self.word()?;
-        let quoted = word.iter().any(|p| matches!(p, Part::Literal { quoted: true, .. }));
+        let quoted = word
+            .iter()
+            .any(|p| matches!(p, Part::Literal { quoted: true, .. }));
         let delimiter: String = word
             .iter()
             .map(|part| match part {
@@ -460,7 +580,11 @@ impl Parser {
                 _ => "",
             })
             .collect();
-        let Some(start) = self.text[self.at..].iter().position(|c| *c == '\n').map(|n| self.at + n + 1) else {
+        let Some(start) = self.text[self.at..]
+            .iter()
+            .position(|c| *c == '\n')
+            .map(|n| self.at + n + 1)
+        else {
             return Err(ParseError::Incomplete);
         };
         let mut lines = String::new();
@@ -469,9 +593,16 @@ impl Parser {
             if at >= self.text.len() {
                 return Err(ParseError::Incomplete);
             }
-            let end = self.text[at..].iter().position(|c| *c == '\n').map_or(self.text.len(), |n| at + n);
+            let end = self.text[at..]
+                .iter()
+                .position(|c| *c == '\n')
+                .map_or(self.text.len(), |n| at + n);
             let line: String = self.text[at..end].iter().collect();
-            let line = if strip { line.trim_start_matches('\t') } else { &line };
+            let line = if strip {
+                line.trim_start_matches('\t')
+            } else {
+                &line
+            };
             at = (end + 1).min(self.text.len());
             if line == delimiter {
                 break;
@@ -481,12 +612,23 @@ impl Parser {
         }
         self.text.drain(start..at);
         let target = if quoted {
-            vec![Part::Literal { text: lines, quoted: true }]
+            vec![Part::Literal {
+                text: lines,
+                quoted: true,
+            }]
         } else {
-            let mut inner = Self { text: lines.chars().collect(), at: 0, depth: self.depth };
+            let mut inner = Self {
+                text: lines.chars().collect(),
+                at: 0,
+                depth: self.depth,
+            };
             inner.double_quoted(None)?
         };
-        Ok(Redirect { descriptor: 0, operator: Operator::Text, target })
+        Ok(Redirect {
+            descriptor: 0,
+            operator: Operator::Text,
+            target,
+        })
     }
 
     fn word(&mut self) -> Result<Word> {
@@ -494,7 +636,10 @@ impl Parser {
         let mut literal = String::new();
         let flush = |literal: &mut String, parts: &mut Word| {
             if !literal.is_empty() {
-                parts.push(Part::Literal { text: std::mem::take(literal), quoted: false });
+                parts.push(Part::Literal {
+                    text: std::mem::take(literal),
+                    quoted: false,
+                });
             }
         };
         while let Some(c) = self.peek() {
@@ -519,7 +664,10 @@ impl Parser {
                     self.at += 1;
                     let inner = self.double_quoted(Some('"'))?;
                     if inner.is_empty() {
-                        parts.push(Part::Literal { text: String::new(), quoted: true });
+                        parts.push(Part::Literal {
+                            text: String::new(),
+                            quoted: true,
+                        });
                     }
                     parts.extend(inner);
                 }
@@ -528,7 +676,10 @@ impl Parser {
                     self.at += 1;
                     match self.peek() {
                         Some('\n') => {}
-                        Some(c) => parts.push(Part::Literal { text: c.into(), quoted: true }),
+                        Some(c) => parts.push(Part::Literal {
+                            text: c.into(),
+                            quoted: true,
+                        }),
                         None => return Err(ParseError::Incomplete),
                     }
                     self.at += 1;
@@ -584,7 +735,10 @@ impl Parser {
                 Some('$' | '`') => match self.dollar(true)? {
                     Some(part) => {
                         if !literal.is_empty() {
-                            parts.push(Part::Literal { text: std::mem::take(&mut literal), quoted: true });
+                            parts.push(Part::Literal {
+                                text: std::mem::take(&mut literal),
+                                quoted: true,
+                            });
                         }
                         parts.push(part);
                     }
@@ -597,7 +751,10 @@ impl Parser {
             }
         }
         if !literal.is_empty() {
-            parts.push(Part::Literal { text: literal, quoted: true });
+            parts.push(Part::Literal {
+                text: literal,
+                quoted: true,
+            });
         }
         Ok(parts)
     }
@@ -629,9 +786,16 @@ impl Parser {
                 }
                 self.at += 1;
             }
-            let mut inner = Self { text: self.text[start..self.at].to_vec(), at: 0, depth: self.depth + 1 };
+            let mut inner = Self {
+                text: self.text[start..self.at].to_vec(),
+                at: 0,
+                depth: self.depth + 1,
+            };
             self.at += 2;
-            return Ok(Some(Part::Arithmetic { expression: inner.double_quoted(None)?, quoted }));
+            return Ok(Some(Part::Arithmetic {
+                expression: inner.double_quoted(None)?,
+                quoted,
+            }));
         }
         if self.eat("$(") {
             let start = self.at;
@@ -651,11 +815,19 @@ impl Parser {
         match self.peek() {
             Some(c) if is_name_start(c) => {
                 let name = self.name()?;
-                Ok(Some(Part::Variable { name, operator: None, quoted }))
+                Ok(Some(Part::Variable {
+                    name,
+                    operator: None,
+                    quoted,
+                }))
             }
             Some(c) if c.is_ascii_digit() || "?$!#@*-".contains(c) => {
                 self.at += 1;
-                Ok(Some(Part::Variable { name: c.into(), operator: None, quoted }))
+                Ok(Some(Part::Variable {
+                    name: c.into(),
+                    operator: None,
+                    quoted,
+                }))
             }
             _ => Ok(None),
         }
@@ -674,12 +846,23 @@ impl Parser {
         } else {
             self.at += 1;
         }
-        let name: String = self.text.get(start..self.at).unwrap_or_default().iter().collect();
+        let name: String = self
+            .text
+            .get(start..self.at)
+            .unwrap_or_default()
+            .iter()
+            .collect();
         let mut operator = length.then(|| ("#length".to_owned(), Vec::new()));
         if self.peek() != Some('}') {
-            let known = [":-", ":=", ":+", ":?", "##", "%%", "-", "=", "+", "?", "#", "%"];
+            let known = [
+                ":-", ":=", ":+", ":?", "##", "%%", "-", "=", "+", "?", "#", "%",
+            ];
             let Some(found) = known.into_iter().find(|o| self.starts_with(o)) else {
-                return Err(if self.peek().is_none() { ParseError::Incomplete } else { ParseError::Syntax("syntax error: bad substitution".into()) });
+                return Err(if self.peek().is_none() {
+                    ParseError::Incomplete
+                } else {
+                    ParseError::Syntax("syntax error: bad substitution".into())
+                });
             };
             self.eat(found);
             self.deeper()?;
@@ -688,7 +871,11 @@ impl Parser {
         } else {
             self.at += 1;
         }
-        Ok(Part::Variable { name, operator, quoted })
+        Ok(Part::Variable {
+            name,
+            operator,
+            quoted,
+        })
     }
 }
 
@@ -699,18 +886,40 @@ mod tests {
     #[test]
     fn complete_incomplete_and_wrong() {
         for script in [
-            "echo a; echo b", "if true; then echo a; elif x; then y; else z; fi", "while read x; do echo $x; done < /f",
-            "for i in 1 2 3; do echo $i; done | wc -l", "(a; b) 2>&1 >/dev/null &", "a && b || ! c", "x=1 y=\"a $x\" cmd",
-            "echo $(echo $(echo a)) `b` $((1+(2*3))) ${x:-d}", "case $x in a|b) echo 1;; *) echo 2;; esac", "f() { echo; }; f",
-            "cat <<EOF\na $x\nEOF\n", "trap '' TERM # comment", "echo \"a\\\"b\" 'c'\\''d'", "",
+            "echo a; echo b",
+            "if true; then echo a; elif x; then y; else z; fi",
+            "while read x; do echo $x; done < /f",
+            "for i in 1 2 3; do echo $i; done | wc -l",
+            "(a; b) 2>&1 >/dev/null &",
+            "a && b || ! c",
+            "x=1 y=\"a $x\" cmd",
+            "echo $(echo $(echo a)) `b` $((1+(2*3))) ${x:-d}",
+            "case $x in a|b) echo 1;; *) echo 2;; esac",
+            "f() { echo; }; f",
+            "cat <<EOF\na $x\nEOF\n",
+            "trap '' TERM # comment",
+            "echo \"a\\\"b\" 'c'\\''d'",
+            "",
         ] {
             assert!(parse(script).is_ok(), "{script}: {:?}", parse(script));
         }
-        for script in ["if true; then", "while true; do", "echo 'a", "a &&", "(a", "cat <<EOF\na", "echo $(a"] {
+        for script in [
+            "if true; then",
+            "while true; do",
+            "echo 'a",
+            "a &&",
+            "(a",
+            "cat <<EOF\na",
+            "echo $(a",
+        ] {
             assert_eq!(parse(script), Err(ParseError::Incomplete), "{script}");
         }
         for script in ["a ) b", "; ;", "fi )", "| a"] {
-            assert!(matches!(parse(script), Err(ParseError::Syntax(_))), "{script}: {:?}", parse(script));
+            assert!(
+                matches!(parse(script), Err(ParseError::Syntax(_))),
+                "{script}: {:?}",
+                parse(script)
+            );
         }
         assert!(parse(&"(".repeat(10_000)).is_err());
     }
