@@ -261,7 +261,11 @@ impl Model {
                 if std::str::from_utf8(reason).is_err() {
                     return Err("Peer");
                 }
-                Some(u16::from_be_bytes([*high, *low]))
+                match u16::from_be_bytes([*high, *low]) {
+                    code @ (1000..=1003 | 1007..=1013 | 3000..=4999) => Some(code),
+                    // Codes that may not be sent are taken for a breach of the protocol.
+                    _ => Some(1002),
+                }
             }
         };
         let end = match (self.phase, &self.asked, code) {
@@ -273,8 +277,7 @@ impl Model {
         if self.phase == Phase::Open {
             self.seen.signal(match code {
                 None => "close".to_owned(),
-                Some(code @ (1000..=1003 | 1007..=1014 | 3000..=4999)) => format!("close {code}"),
-                Some(_) => "close 1002".to_owned(),
+                Some(code) => format!("close {code}"),
             });
         }
         self.phase = Phase::Done;

@@ -6,19 +6,24 @@ use bytes::Bytes;
 
 use super::script::{Frame, Payload, Side};
 
+/// Hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
 /// SHA-256, in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() else {
         return String::new();
     };
     let hash = suite.common.hash_provider.hash(bytes);
-    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
-    let bytes = hash.as_ref().iter();
-    bytes
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    hex(hash.as_ref())
 }
 
 /// Makes payloads, by the simple rules that recorders use; the hash tells which of them it was.

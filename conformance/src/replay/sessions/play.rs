@@ -129,7 +129,8 @@ impl<P: Protocol> Driver<'_, P> {
             (2, [255, channel]) => self.seen.signal(format!("finish {channel}")),
             (2, [channel, data @ ..]) if !data.is_empty() => self.seen.sent(*channel, data),
             (8, []) => self.seen.signal("close"),
-            (8, [high, low]) => {
+            // The answer to a close may repeat the reason.
+            (8, [high, low, ..]) => {
                 let code = u16::from_be_bytes([*high, *low]);
                 self.seen.signal(format!("close {code}"));
             }
