@@ -3,7 +3,9 @@
 //! For each transcript the replayer finds out which operation of the public API the recorded request
 //! is, builds it, and compares what was built with what was recorded (see [`EQUIVALENCES`]). Then
 //! the recorded answer is fed, cut in several ways, and what comes out is compared with the recorded
-//! body as plain `serde_json` reads it. Nothing here knows a single file.
+//! body as plain `serde_json` reads it. Sessions follow in the same way: the handshake through the
+//! public operation, then the frames of both sides, compared with a model of the protocol that is
+//! made of nothing but the frames. Nothing here knows a single file.
 //!
 //! ```no_run
 //! let folders = kubewire_conformance::replay::folders();

@@ -23,7 +23,8 @@ pub(super) type PortError<P> = dyn Fn(&Session<P>, u8) -> Option<String>;
 /// How a driver behaves that a script is played by.
 #[derive(Clone, Copy)]
 pub(super) struct Manner {
-    /// Channels are read only when the session asks for it.
+    /// Channels are read only when the session asks for it, and data is written only before
+    /// something else happens.
     pub(super) lazy: bool,
     /// The transport takes this many bytes at once.
     pub(super) takes: usize,
@@ -147,6 +148,10 @@ impl<P: Protocol> Driver<'_, P> {
     }
 
     fn act(&mut self, action: &Action) -> Result<(), String> {
+        let sends = matches!(action, Action::Send { .. });
+        if !sends {
+            self.transmit()?;
+        }
         let result = match action {
             Action::Send { channel, data } => self.send(*channel, data)?,
             Action::Finish(channel) => self.session.finish(*channel),
@@ -169,6 +174,9 @@ impl<P: Protocol> Driver<'_, P> {
             .err()
             .map_or_else(|| "ok".to_owned(), |error| kind(&error));
         self.seen.calls.push(call);
+        if self.manner.lazy && sends {
+            return Ok(());
+        }
         self.settle()
     }
 
@@ -194,6 +202,7 @@ impl<P: Protocol> Driver<'_, P> {
     }
 
     fn feed(&mut self, piece: &[u8]) -> Result<(), String> {
+        self.transmit()?;
         if !self.session.wants_input() {
             self.read();
             if !self.session.wants_input() && !self.session.is_closed() {
@@ -254,6 +263,7 @@ impl<P: Protocol> Driver<'_, P> {
     }
 
     fn end(mut self, end: End) -> Result<Seen, String> {
+        self.transmit()?;
         self.read();
         self.seen.before = see(self.session.outcome());
         self.seen.finished_before = self.finished();

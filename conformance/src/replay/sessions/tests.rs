@@ -176,6 +176,27 @@ fn processes_end_in_every_way() {
                 ("s2", b"\x07what"),
             ],
         ),
+        (
+            "exit 0",
+            &[
+                ("c2", b"\x04{\"width\":80,\"Height\":24}\n"),
+                ("c2", b"\0in"),
+                ("c2", b"\0put"),
+                ("c2", b"\x04{\"Width\":0,\"Height\":24}"),
+                ("s2", b"\x03"),
+                ("s2", SUCCESS),
+                ("c2", b"\x04{\"Width\":81,\"Height\":24}"),
+                ("c2", b"\xff\0"),
+            ],
+        ),
+        (
+            "aborted \"Closed\"",
+            &[
+                ("c8", b"\x03\xe8"),
+                ("s2", b"\x01too late"),
+                ("c2", b"\0in"),
+            ],
+        ),
     ];
     processes(scripts);
 }
@@ -266,7 +287,8 @@ fn ports_end_in_every_way() {
         ),
     ];
     for (expected, frames) in scripts {
-        let frames = [named, frames].concat();
+        let empty: &[(&str, &[u8])] = &[("s2", b"\0"), ("s2", b"\x03")];
+        let frames = [empty, named, frames].concat();
         let report = replayed("portforward?ports=80,81", V4, FIN, &frames);
         assert_eq!(outcome(&report), *expected, "{frames:?}");
         for end in ["client-closed", "server-reset"] {
