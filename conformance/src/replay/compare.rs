@@ -18,7 +18,7 @@ pub const EQUIVALENCES: &[(&str, &str)] = &[
     ("pretty", "pretty is about the JSON's layout only"),
     (
         "accept",
-        "no Accept, */* and application/json all mean JSON, whatever its charset, pretty and stream say; for a log all of them, and text/plain, mean text",
+        "no Accept, */* and application/json all mean JSON, whatever its charset, pretty and stream say; for a log all of them, and text/plain, mean text; for an upgrade only no Accept and */* are the same",
     ),
     ("content-type", "a body without Content-Type is JSON"),
     ("charset", "charset=utf-8 of a Content-Type changes nothing"),
@@ -36,11 +36,24 @@ pub const EQUIVALENCES: &[(&str, &str)] = &[
     ),
     (
         "encoding",
-        "percent-encoding, + for a blank, and the order of parameters",
+        "percent-encoding, + for a blank, and the order of parameters (but not that of command and ports)",
     ),
     (
+        "offer",
+        "an upgrade offers v5.channel.k8s.io, v4.channel.k8s.io (port-forward: v4.channel.k8s.io), whatever the recorded one offers: the answer is judged by ours",
+    ),
+    (
+        "terminal",
+        "stderr of a session with a terminal is not asked for: servers have none there",
+    ),
+    (
+        "ports",
+        "several ports of one parameter, with commas, are the same in several",
+    ),
+    ("container", "an empty container is as good as none"),
+    (
         "transport",
-        "Host, User-Agent, Connection, Content-Length, Authorization, Impersonate-*, Accept-Encoding, Expect: the transport adds them",
+        "Host, User-Agent, Connection, Content-Length, Authorization, Impersonate-*, Accept-Encoding, Expect, and Origin of an upgrade: the transport adds them",
     ),
 ];
 

@@ -255,7 +255,8 @@ impl Expectation<'_> {
         (items, end.into())
     }
 
-    fn failure(&self, code: u16) -> Value {
+    /// The error of a failed answer.
+    pub(super) fn failure(&self, code: u16) -> Value {
         let body = &self.answer.body[..self.answer.body.len().min(64 << 10)];
         let status = serde_json::from_slice::<Value>(body)
             .ok()

@@ -50,6 +50,16 @@ impl Answer {
         })
     }
 
+    /// A stream of bytes that is no answer.
+    pub(super) fn raw(chunks: Vec<Bytes>) -> Self {
+        Self {
+            head: None,
+            body: chunks.concat().into(),
+            chunks,
+            ending: Ending::Left,
+        }
+    }
+
     pub(super) fn cut(&self, cut: Cut) -> Vec<Bytes> {
         match cut {
             Cut::Recorded => self.chunks.clone(),
@@ -202,7 +212,7 @@ const PREDICATES: &[(&str, Question)] = &[
     ("unauthorized", Error::is_unauthorized),
 ];
 
-fn see_fault(error: &Error) -> Value {
+pub(super) fn see_fault(error: &Error) -> Value {
     if error.kind() != ErrorKind::Api {
         return json!({ "kind": format!("{:?}", error.kind()) });
     }

@@ -3,7 +3,9 @@
 //! For each transcript the replayer finds out which operation of the public API the recorded request
 //! is, builds it, and compares what was built with what was recorded (see [`EQUIVALENCES`]). Then
 //! the recorded answer is fed, cut in several ways, and what comes out is compared with the recorded
-//! body as plain `serde_json` reads it. Nothing here knows a single file.
+//! body as plain `serde_json` reads it. Sessions follow in the same way: the handshake through the
+//! public operation, then the frames of both sides, compared with a model of the protocol that is
+//! made of nothing but the frames. Nothing here knows a single file.
 //!
 //! ```no_run
 //! let folders = kubewire_conformance::replay::folders();
@@ -39,6 +41,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub use compare::EQUIVALENCES;
+pub use sessions::Sessions;
 
 use compare::{Canonical, differences};
 use expect::{Expectation, Shape};
@@ -82,6 +85,8 @@ pub struct Report {
     pub feeds: usize,
     /// How many items came out of the machines.
     pub items: usize,
+    /// The sessions.
+    pub sessions: Sessions,
     /// Resources known from recorded discovery.
     pub resources: usize,
 }
@@ -214,29 +219,13 @@ fn replay(
     report: &mut Report,
 ) -> Result<Vec<String>, String> {
     if let Some(handshake) = &transcript.handshake {
-        let why = sessions::skip(transcript, handshake)?;
-        if handshake.response.status == Some(101) {
-            report
-                .skipped
-                .entry(why)
-                .or_default()
-                .push(transcript.name.clone());
-            return Ok(Vec::new());
-        }
-        let mut run = Run::new(&handshake.request, &handshake.response, report)?;
-        run.raw("a WebSocket handshake that was refused");
-        return Ok(run.faults);
+        return sessions::replay(transcript, handshake, report);
     }
     let (Some(request), Some(response)) = (&transcript.request, &transcript.response) else {
         return Err("neither an exchange nor a handshake".to_owned());
     };
     if response.status == Some(101) {
-        report
-            .skipped
-            .entry("an upgrade that is no WebSocket (SPDY)".to_owned())
-            .or_default()
-            .push(transcript.name.clone());
-        return Ok(Vec::new());
+        return sessions::switched(request, response, report);
     }
     let plan = Plan::of(transcript, request, kinds)?;
     let mut run = Run::new(request, response, report)?;
@@ -1161,12 +1150,23 @@ impl fmt::Display for Report {
             "answers decoded as a k8s-openapi type too",
             owned(&self.typed),
         )?;
+        let sessions = &self.sessions;
+        for (title, map) in [
+            ("handshakes of sessions", &sessions.handshakes),
+            ("sessions replayed", &sessions.replayed),
+            ("outcomes of sessions", &sessions.outcomes),
+            ("recorded client frames", &sessions.frames),
+            ("payloads not as recorded", &sessions.reasons),
+        ] {
+            table(f, title, owned(map))?;
+        }
         table(f, "uses of equivalences", named(&self.equivalences))?;
         writeln!(
             f,
-            "{} feeds, {} items, {} resources from discovery, {} mismatches",
+            "{} feeds, {} items, {} plays of sessions, {} resources from discovery, {} mismatches",
             self.feeds,
             self.items,
+            self.sessions.plays,
             self.resources,
             self.mismatches.len()
         )?;

@@ -643,7 +643,7 @@ fn delete(request: &Request, body: &Body, parameters: &mut Parameters) -> Or<Del
     Ok(ask)
 }
 
-fn bad_segment(text: &str) -> Option<&'static str> {
+pub(super) fn bad_segment(text: &str) -> Option<&'static str> {
     match text {
         "" => Some("an empty name"),
         "." | ".." => Some("a name that is . or .."),

@@ -29,7 +29,7 @@ pub struct Transcript {
     pub handshake: Option<Handshake>,
     /// What followed the handshake.
     #[serde(default)]
-    pub frames: Vec<super::sessions::RecordedFrame>,
+    pub frames: Vec<super::sessions::script::RecordedFrame>,
     /// How a WebSocket exchange ended.
     #[serde(default)]
     pub end: Option<String>,

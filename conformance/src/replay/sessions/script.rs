@@ -1,12 +1,9 @@
-//! WebSocket exchanges: frames and handshake targets as neutral values.
-//!
-//! The seam for the session machines: what a session is asked for ([`SessionAsk`]) and the script
-//! that it follows ([`Frame`]s) are read here; feeding them is still to come.
+//! Frames and handshake targets as neutral values.
 
 use serde::Deserialize;
 
-use super::target::{Target, go_bool};
-use super::transcript::{Handshake, Transcript};
+use super::super::target::{Target, go_bool};
+use super::super::transcript::Request;
 
 /// A frame, as it stands in a file.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,7 +16,7 @@ pub struct RecordedFrame {
     #[serde(default)]
     masked_on_wire: bool,
     #[serde(default)]
-    rsv: Option<serde_json::Value>,
+    rsv: Option<u8>,
     #[serde(default)]
     payload_hex: Option<String>,
     #[serde(default)]
@@ -64,8 +61,8 @@ pub struct Frame {
     pub fin: bool,
     /// RFC 6455's opcode.
     pub opcode: u8,
-    /// Whether a reserved bit is set.
-    pub reserved: bool,
+    /// The three reserved bits, the first of them 4.
+    pub reserved: u8,
     /// Whether it was masked on the wire.
     pub masked: bool,
     /// What it carries.
@@ -94,8 +91,10 @@ pub struct SessionAsk {
     pub stderr: bool,
     /// `tty`.
     pub tty: bool,
-    /// `ports`, as they were given.
+    /// `ports`, one entry a port: a parameter may hold several.
     pub ports: Vec<String>,
+    /// Parameters that no session has, or that stand there more than once.
+    pub others: Vec<String>,
     /// The sub-protocols that were offered, one entry a header line.
     pub protocols: Vec<String>,
 }
@@ -150,7 +149,7 @@ impl RecordedFrame {
             },
             fin: self.fin,
             opcode,
-            reserved: self.rsv.is_some(),
+            reserved: self.rsv.unwrap_or(0) & 7,
             masked: self.masked_on_wire,
             payload,
         })
@@ -158,17 +157,38 @@ impl RecordedFrame {
 }
 
 impl SessionAsk {
-    /// What a handshake asks for; none if it is no session of a pod.
+    /// What an upgrade asks for; none if it is no session of a pod.
     #[must_use]
-    pub fn of(handshake: &Handshake) -> Option<Self> {
-        let target = Target::parse(&handshake.request.target);
+    pub fn of(request: &Request) -> Option<Self> {
+        let target = Target::parse(&request.target);
         let [api, version, namespaces, namespace, pods, pod, subresource] = &target.segments[..]
         else {
             return None;
         };
+        let known: (&[&str], &[&str]) = match subresource.as_str() {
+            "exec" => (
+                &["container", "stdin", "stdout", "stderr", "tty"],
+                &["command"],
+            ),
+            "attach" => (&["container", "stdin", "stdout", "stderr", "tty"], &[]),
+            "portforward" => (&[], &["ports"]),
+            _ => return None,
+        };
         if [api, version, namespaces, pods] != ["api", "v1", "namespaces", "pods"] {
             return None;
         }
+        let (single, several) = known;
+        let mut others: Vec<String> = target
+            .query
+            .iter()
+            .map(|(key, _)| key.clone())
+            .filter(|key| !several.contains(&key.as_str()))
+            .filter(|key| {
+                !single.contains(&key.as_str()) || target.parameters(key).nth(1).is_some()
+            })
+            .collect();
+        others.sort();
+        others.dedup();
         let flag = |key| target.parameter(key).is_some_and(go_bool);
         Some(Self {
             subresource: subresource.clone(),
@@ -180,9 +200,13 @@ impl SessionAsk {
             stdout: flag("stdout"),
             stderr: flag("stderr"),
             tty: flag("tty"),
-            ports: target.parameters("ports").map(str::to_owned).collect(),
-            protocols: handshake
-                .request
+            ports: target
+                .parameters("ports")
+                .flat_map(|list| list.split(','))
+                .map(str::to_owned)
+                .collect(),
+            others,
+            protocols: request
                 .headers
                 .iter()
                 .filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol"))
@@ -192,34 +216,19 @@ impl SessionAsk {
     }
 }
 
-/// Reads a WebSocket transcript, and says why it is not replayed.
-///
-/// # Errors
-///
-/// If the file is damaged.
-pub fn skip(transcript: &Transcript, handshake: &Handshake) -> Result<String, String> {
-    for frame in &transcript.frames {
-        frame.frame()?;
-    }
-    let kind = transcript.kind.as_deref().unwrap_or("session");
-    Ok(match SessionAsk::of(handshake) {
-        Some(ask) if ask.subresource == kind => format!("session replay not built yet ({kind})"),
-        _ => format!("a {kind} over WebSocket: no session of a pod"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_handshake_says_what_is_asked_for() {
-        let handshake: Handshake = serde_json::from_str(
-            r#"{"request":{"method":"GET","target":"/api/v1/namespaces/a/pods/b/exec?command=sh&command=a%20b&stdin=1&tty=false",
-                "headers":[["Sec-WebSocket-Protocol","v5.channel.k8s.io"]],"body":null},"response":{"status":101}}"#,
+        let request: Request = serde_json::from_str(
+            r#"{"method":"GET","target":"/api/v1/namespaces/a/pods/b/exec?command=sh&command=a%20b&stdin=1&tty=false&x=y",
+                "headers":[["Sec-WebSocket-Protocol","v5.channel.k8s.io"]],"body":null}"#,
         )
         .unwrap();
-        let ask = SessionAsk::of(&handshake).unwrap();
+        let ask = SessionAsk::of(&request).unwrap();
+        assert_eq!(ask.others, ["x"]);
         assert_eq!((ask.namespace.as_str(), ask.pod.as_str()), ("a", "b"));
         assert_eq!(ask.command, ["sh", "a b"]);
         assert!(ask.stdin && !ask.tty && !ask.stdout);
