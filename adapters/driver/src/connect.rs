@@ -13,6 +13,7 @@ use crate::{Runtime, Timeouts};
 pub(crate) enum Protocol {
     Http1,
     #[cfg(feature = "http2")]
+    #[cfg_attr(not(feature = "rustls"), expect(dead_code, reason = "ALPN chooses it"))]
     Http2,
 }
 
