@@ -91,7 +91,7 @@ impl Lines {
             return Ok(Some(self.partial.split().freeze()));
         }
         if !self.chunk.is_empty() {
-            if self.chunk.len() > self.max - self.partial.len() {
+            if self.chunk.len() > self.max.saturating_sub(self.partial.len()) {
                 return Err(self.fail());
             }
             self.partial.extend_from_slice(&self.chunk);
@@ -143,6 +143,13 @@ mod tests {
 
     #[test]
     fn a_line_that_is_too_long_ends_the_splitter_and_holds_nothing() {
+        let mut unbounded = Lines::new(usize::MAX);
+        unbounded.push(Bytes::from_static(b"a")).unwrap();
+        assert_eq!(
+            unbounded.next_line().unwrap(),
+            None,
+            "and does not overflow"
+        );
         for body in [&b"ab\nlonger\nc"[..], b"ab\nlonger"] {
             let mut lines = Lines::new(3);
             lines.push(Bytes::copy_from_slice(body)).unwrap();
