@@ -1,12 +1,14 @@
 //! Cuts a list body into its items while it arrives.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use crate::Error;
+use crate::meta::Key;
 
 /// How much of a list's own fields (`kind`, `metadata` …) is kept.
 const MAX_FIELD: usize = 64 << 10;
@@ -70,6 +72,22 @@ enum Field {
     Kind,
     Metadata,
     Other,
+}
+
+impl Field {
+    fn of(key: &[u8]) -> Self {
+        match key {
+            b"items" => Self::Items,
+            b"kind" => Self::Kind,
+            b"metadata" => Self::Metadata,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The text of a JSON string; empty if it is none.
+fn unescape(json: &[u8]) -> Cow<'_, str> {
+    serde_json::from_slice::<Key<'_>>(json).map_or(Cow::Borrowed(""), |key| key.0)
 }
 
 /// Finds where a JSON value ends.
@@ -223,9 +241,10 @@ impl ItemSplitter {
             return Ok(chunk.len());
         };
         self.field = match &self.partial[..] {
-            b"items\"" => Field::Items,
-            b"kind\"" => Field::Kind,
-            b"metadata\"" => Field::Metadata,
+            key if memchr(b'\\', key).is_some() => {
+                Field::of(unescape(&[b"\"", key].concat()).as_bytes())
+            }
+            [key @ .., b'"'] => Field::of(key),
             _ => Field::Other,
         };
         self.saw_items |= self.field == Field::Items;
@@ -293,7 +312,7 @@ impl ItemSplitter {
     /// Whether the list has ended and had an `items` field, or at least a kind that ends in `List`.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.is_ended() && (self.saw_items || self.kind.ends_with(b"List\""))
+        self.is_ended() && (self.saw_items || unescape(&self.kind).ends_with("List"))
     }
 
     /// Whether the JSON ended, as a list or not.
@@ -378,6 +397,15 @@ mod tests {
         }
         assert!(!split(&[br#"{"kind":"Pod"}"#]).unwrap().1);
         assert!(!split(&[br#"{"items":["#]).unwrap().1);
+    }
+
+    #[test]
+    fn keys_may_have_escapes() {
+        // Found by the fuzz target `list_items`: this was a list without items.
+        let body = br#"{"kind":"PodList","\u0069tems":[{"a":1}]}"#;
+        assert_eq!(split(&[body]).unwrap().0, [r#"{"a":1}"#]);
+        assert!(split(&[br#"{"kind":"Pod\u004cist"}"#]).unwrap().1);
+        assert!(!split(&[br#"{"\u0069tem\q":[]}"#]).unwrap().1);
     }
 
     #[test]
