@@ -47,14 +47,14 @@ pub(crate) fn drive<D: Decode>(
             match exchange.poll_item() {
                 Ok(Some(item)) => record.items.push(Ok(show(item))),
                 Ok(None) => return,
-                Err(error) if record.fault.is_some() => {
-                    assert_eq!(record.fault.as_ref(), Some(&shown(&error)), "faults repeat");
-                    return;
-                }
+                Err(error) if record.fault.as_ref() == Some(&shown(&error)) => return,
                 Err(error) if error.kind() == ErrorKind::Object => {
                     record.items.push(Err(shown(&error)));
                 }
-                Err(error) => record.fault = Some(shown(&error)),
+                Err(error) => {
+                    assert_eq!(record.fault, None, "faults repeat");
+                    record.fault = Some(shown(&error));
+                }
             }
         }
         panic!("polling does not end: {record:?}");

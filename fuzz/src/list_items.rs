@@ -17,7 +17,7 @@ const MAX_FIELD: usize = 64 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Split {
-    items: Vec<String>,
+    items: Vec<Bytes>,
     fault: Option<String>,
     metadata: String,
     complete: bool,
@@ -91,7 +91,7 @@ pub fn run(data: &[u8]) {
     };
     let list = collect(&[body]);
     assert_eq!(list, collect(&chunks), "cut {chunks:?}");
-    let size: usize = whole.items.iter().map(String::len).sum();
+    let size: usize = whole.items.iter().map(Bytes::len).sum();
     let good = record.fault.is_none() && record.items.iter().all(Result::is_ok);
     if list.items.iter().any(Result::is_ok) {
         assert!(good && size <= max_body);
@@ -109,8 +109,8 @@ fn feed<D: kubewire::Decode>(
     drive(exchange, chunks, end, bound, show)
 }
 
-fn object(json: &str) -> Option<String> {
-    let mut object: Dynamic = serde_json::from_str(json).ok()?;
+fn object(json: &[u8]) -> Option<String> {
+    let mut object: Dynamic = serde_json::from_slice(json).ok()?;
     object.fill_types(&PODS);
     serde_json::to_string(&object).ok()
 }
@@ -125,7 +125,7 @@ fn split(chunks: &[&[u8]], max_item: usize) -> Split {
         fed += chunk.len();
         assert!(splitter.buffered() <= fed);
         while let Some(item) = splitter.next_item() {
-            items.push(String::from_utf8_lossy(&item).into_owned());
+            items.push(item);
         }
         assert!(!splitter.has_items());
         assert!(splitter.buffered() <= max_item.max(MAX_FIELD) + 2 * MAX_FIELD);
@@ -170,7 +170,7 @@ fn expect(fields: &Fields, max_item: usize) -> Split {
                             expected.fault = too_long();
                             return expected;
                         }
-                        expected.items.push(item.get().to_owned());
+                        expected.items.push(item.get().to_owned().into());
                     }
                 } else if value.get() != "null" {
                     expected.fault =
