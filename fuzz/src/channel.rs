@@ -99,7 +99,9 @@ fn frames(choices: &mut Input<'_>, message: &[u8]) {
             match next {
                 Message::Binary(data) => got.push(data),
                 Message::Ping => {}
-                other => panic!("{other:?}"),
+                other @ (Message::Text(_) | Message::Pong | Message::Close(_) | _) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }

@@ -9,7 +9,8 @@ use http::header::{
 use http::response::Parts;
 use kubewire::stream::{LogLines, Watch};
 use kubewire::{
-    Api, ApiResource, Call, Decode, Dynamic, End, Error, ErrorKind, Limits, Operation, Raw, Verb,
+    Api, ApiResource, Call, Decode, Dynamic, End, Error, ErrorKind, Exchange, Limits, Operation,
+    Raw, Verb,
 };
 
 use crate::drive::{head, shown};
@@ -233,7 +234,12 @@ fn torment<D: Decode>(call: Call<D>, limits: &Limits, kind: Kind, mut input: Inp
             assert!(exchange.buffered() <= limits.max_error_body);
         }
     }
-    poll(&mut exchange, &mut model);
+    afterwards(&mut exchange, &mut model);
+}
+
+/// After an end, whatever comes.
+fn afterwards<D: Decode>(exchange: &mut Exchange<D>, model: &mut Model) {
+    poll(exchange, model);
     assert!(!exchange.wants_data());
     if model.fault.is_some() {
         assert!(exchange.follow_up().is_none());
@@ -241,7 +247,7 @@ fn torment<D: Decode>(call: Call<D>, limits: &Limits, kind: Kind, mut input: Inp
         model.settle(exchange.handle_head(&head(200)), &[]);
         model.settle(exchange.handle_data(Bytes::from_static(b"{}\n")), &[]);
         model.settle(exchange.handle_end(End::Clean), &[]);
-        poll(&mut exchange, &mut model);
+        poll(exchange, model);
     } else {
         assert!(exchange.is_done());
     }
@@ -265,7 +271,7 @@ fn check_failure(error: Option<&Error>, model: &Model, limits: &Limits) {
     assert!(!(model.kind == Kind::Optional && error.is_not_found()));
 }
 
-fn poll<D: Decode>(exchange: &mut kubewire::Exchange<D>, model: &mut Model) {
+fn poll<D: Decode>(exchange: &mut Exchange<D>, model: &mut Model) {
     for _ in 0..model.fed + 3 {
         match exchange.poll_item() {
             Ok(Some(_)) => model.items += 1,

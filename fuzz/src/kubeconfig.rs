@@ -42,7 +42,7 @@ pub fn run(data: &[u8]) {
     let planted = serde_json::to_string(&plant(kubeconfig)).expect("a kubeconfig has a JSON form");
     let kubeconfig = Kubeconfig::parse(planted.as_bytes(), Path::new(FILE)).expect("still good");
     hides(&format!("{kubeconfig:?} {kubeconfig:#?}"));
-    resolve(&kubeconfig, |shown| hides(shown));
+    resolve(&kubeconfig, hides);
     broken(&mut choices, &planted);
 }
 
@@ -144,10 +144,10 @@ fn plant(mut kubeconfig: Kubeconfig) -> Kubeconfig {
         }
     }
     for cluster in &mut kubeconfig.clusters {
-        if let Some(proxy) = &mut cluster.value.proxy_url {
-            if let Some((scheme, rest)) = proxy.clone().split_once("://") {
-                *proxy = format!("{scheme}://me:{CANARY}@{rest}");
-            }
+        if let Some(proxy) = &mut cluster.value.proxy_url
+            && let Some((scheme, rest)) = proxy.split_once("://")
+        {
+            *proxy = format!("{scheme}://me:{CANARY}@{rest}");
         }
     }
     kubeconfig
@@ -179,7 +179,7 @@ fn after_secrets(file: &[u8]) {
         match Kubeconfig::parse(&file, Path::new(FILE)) {
             Ok(kubeconfig) => {
                 hides(&format!("{kubeconfig:?}"));
-                resolve(&kubeconfig, |shown| hides(shown));
+                resolve(&kubeconfig, hides);
             }
             Err(error) => hides(&format!("{error} {error:?}")),
         }

@@ -13,7 +13,7 @@ use crate::input::Input;
 
 const PODS: ApiResource = ApiResource::core("Pod", "pods");
 
-type Pairs = Vec<(&'static str, String)>;
+type Pairs = [(&'static str, String)];
 
 /// Every operation with arbitrary names, namespaces, selectors, tokens and commands is refused as
 /// [`ErrorKind::Usage`], or its URI says, to a parser of its own, exactly those segments and pairs.
@@ -47,43 +47,46 @@ pub fn run(data: &[u8]) {
 
 fn objects(which: usize, test: &Test<'_>, api: &Api<Dynamic>, input: &mut Input<'_>) {
     let name = test.name.unwrap_or_default();
-    let text = input.text();
+    let version = input.text();
     match which {
-        0 => test.call(api.get(name), "", vec![], false),
+        0 => test.call(api.get(name), "", &[], false),
         1 => {
-            let get = api.get(name).resource_version(text.clone());
-            test.call(get, "", vec![("resourceVersion", text)], false);
+            let get = api.get(name).resource_version(version.clone());
+            test.call(get, "", &[("resourceVersion", version)], false);
         }
         2 => {
-            let delete = api.delete(name).precondition_uid(text.clone());
-            let call = test.call_of(delete, "", vec![], false);
+            let delete = api.delete(name).precondition_uid(version.clone());
+            let call = test.call_of(delete, "", &[], false);
             if let Some(call) = call {
                 let body: serde_json::Value =
                     serde_json::from_slice(call.request().body()).expect("JSON");
-                assert_eq!(body["preconditions"], json!({"uid": text}));
+                assert_eq!(body["preconditions"], json!({"uid": version}));
             }
         }
-        3 => test.call(api.get(name).optional(), "", vec![], false),
-        4 => test.call(api.scale(name).get(), "scale", vec![], false),
+        3 => test.call(api.get(name).optional(), "", &[], false),
+        4 => test.call(api.scale(name).get(), "scale", &[], false),
         5 => {
-            let call = api.status(name).get().resource_version(text.clone());
-            test.call(call, "status", vec![("resourceVersion", text)], false);
+            let call = api.status(name).get().resource_version(version.clone());
+            test.call(call, "status", &[("resourceVersion", version)], false);
         }
         6 => {
             let patch = Patch::merge(&json!({}));
-            let patch = api.patch(name, patch).field_manager(text.clone());
+            let patch = api.patch(name, patch).field_manager(version.clone());
             test.call(
                 patch,
                 "",
-                vec![("fieldManager", text.clone())],
-                bad_manager(&text),
+                &[("fieldManager", version.clone())],
+                bad_manager(&version),
             );
         }
         _ => {
             let replace = api.replace(name, &Dynamic::new(&PODS, name));
-            let replace = replace.field_manager(text.clone()).dry_run(true);
-            let pairs = vec![("fieldManager", text.clone()), ("dryRun", "All".to_owned())];
-            test.call(replace, "", pairs, bad_manager(&text));
+            let replace = replace.field_manager(version.clone()).dry_run(true);
+            let pairs = vec![
+                ("fieldManager", version.clone()),
+                ("dryRun", "All".to_owned()),
+            ];
+            test.call(replace, "", &pairs, bad_manager(&version));
         }
     }
 }
@@ -106,11 +109,11 @@ fn collections(which: usize, test: &Test<'_>, api: &Api<Dynamic>, input: &mut In
         8 => {
             let list = api.list().labels(labels).fields(fields);
             pairs.push(("continue", token.clone()));
-            test.call(list.continue_token(token), "", pairs, false);
+            test.call(list.continue_token(token), "", &pairs, false);
         }
         9 => {
             let list = api.list().labels(labels).fields(fields).items();
-            let Some(call) = test.call_of(list, "", pairs.clone(), false) else {
+            let Some(call) = test.call_of(list, "", &pairs, false) else {
                 return;
             };
             // The next page has the token that the server gave, whatever that is.
@@ -132,27 +135,28 @@ fn collections(which: usize, test: &Test<'_>, api: &Api<Dynamic>, input: &mut In
             let watch = api.watch().labels(labels).fields(fields);
             pairs.insert(0, ("watch", "true".to_owned()));
             pairs.push(("resourceVersion", token.clone()));
-            test.call(watch.resource_version(token), "", pairs, false);
+            test.call(watch.resource_version(token), "", &pairs, false);
         }
     }
 }
 
 fn pods(which: usize, test: &Test<'_>, api: &Api<Dynamic>, input: &mut Input<'_>) {
     let name = test.name.unwrap_or_default();
-    let (container, text, more) = (input.text(), input.text(), input.text());
-    let streams = |pairs: &mut Pairs, names: &[&'static str]| {
+    let container = input.text();
+    let (argument, more) = (input.text(), input.text());
+    let streams = |pairs: &mut Vec<(&str, String)>, names: &[&'static str]| {
         pairs.extend(names.iter().map(|&name| (name, "true".to_owned())));
     };
     match which {
         11 => {
             let logs = api.logs(name).container(container.clone());
-            let pairs = vec![("container", container), ("sinceTime", text.clone())];
-            test.call(logs.since_time(text), "log", pairs, false);
+            let pairs = vec![("container", container), ("sinceTime", argument.clone())];
+            test.call(logs.since_time(argument), "log", &pairs, false);
         }
         12 => {
             let exec = api.exec(name).container(container.clone());
-            let exec = exec.command([text.clone(), more.clone()]).stdin();
-            let mut pairs = vec![("command", text), ("command", more)];
+            let exec = exec.command([argument.clone(), more.clone()]).stdin();
+            let mut pairs = vec![("command", argument), ("command", more)];
             pairs.push(("container", container));
             streams(&mut pairs, &["stdin", "stdout", "stderr"]);
             test.upgrade(exec, "exec", &pairs);
@@ -170,13 +174,15 @@ fn pods(which: usize, test: &Test<'_>, api: &Api<Dynamic>, input: &mut Input<'_>
             test.upgrade(forward, "portforward", &pairs);
         }
         _ => {
-            let create = api.create(&Dynamic::new(&PODS, name)).field_manager(&*text);
-            let pairs = vec![("fieldManager", text.clone())];
+            let create = api
+                .create(&Dynamic::new(&PODS, name))
+                .field_manager(&*argument);
+            let pairs = vec![("fieldManager", argument.clone())];
             let test = &Test {
                 name: None,
                 ..*test
             };
-            test.call(create, "", pairs, bad_manager(&text));
+            test.call(create, "", &pairs, bad_manager(&argument));
         }
     }
 }
@@ -195,7 +201,7 @@ fn is_bad(segment: &str) -> bool {
 }
 
 impl Test<'_> {
-    fn call<O: Operation>(&self, operation: O, sub: &str, pairs: Pairs, refused: bool) {
+    fn call<O: Operation>(&self, operation: O, sub: &str, pairs: &Pairs, refused: bool) {
         self.call_of(operation, sub, pairs, refused);
     }
 
@@ -203,13 +209,13 @@ impl Test<'_> {
         &self,
         operation: O,
         sub: &str,
-        pairs: Pairs,
+        pairs: &Pairs,
         refused: bool,
     ) -> Option<Call<O::Decoder>> {
         let call = operation.into_call_in(self.inherited);
         let bad = is_bad(self.namespace) || self.name.is_some_and(is_bad) || refused;
         let call = refuse(call, bad)?;
-        self.check(call.request().uri(), sub, &pairs);
+        self.check(call.request().uri(), sub, pairs);
         for value in call.request().headers().values() {
             assert!(value.to_str().is_ok());
         }

@@ -98,7 +98,7 @@ fn start<P: Protocol>(protocol: P, version: Subprotocol, shape: Shape, mut input
         options = options.idle_timeout(Duration::from_secs(5));
     }
     if flags & 4 == 4 {
-        options = options.total_timeout(Duration::from_secs(60));
+        options = options.total_timeout(Duration::from_mins(1));
     }
     if flags & 8 == 8 {
         options = options.overflow(Overflow::Drop);
@@ -150,6 +150,7 @@ fn start<P: Protocol>(protocol: P, version: Subprotocol, shape: Shape, mut input
 }
 
 /// One incoming channel.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Reader {
     there: bool,
     /// What the server sent and nobody read yet.
@@ -177,6 +178,7 @@ impl Reader {
 
 /// One outgoing channel.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Writer {
     /// Accepted and not seen on the wire yet.
     accepted: VecDeque<u8>,
@@ -186,6 +188,7 @@ struct Writer {
     told: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Run<P: Protocol> {
     session: Session<P>,
     now: Instant,
@@ -551,11 +554,11 @@ impl<P: Protocol> Run<P> {
             channel::RESIZE => {
                 assert!(self.shape.tty);
                 let size: serde_json::Value = serde_json::from_slice(data).expect("JSON");
-                let side = |name: &str| {
-                    let side = size[name].as_u64().expect("a number");
-                    u16::try_from(side).expect("a short number")
+                let read = |name: &str| {
+                    let number = size[name].as_u64().expect("a number");
+                    u16::try_from(number).expect("a short number")
                 };
-                self.seen_size = Some((side("Width"), side("Height")));
+                self.seen_size = Some((read("Width"), read("Height")));
             }
             other => panic!("channel {other} is not for clients"),
         }
@@ -654,7 +657,7 @@ impl<P: Protocol> Run<P> {
                 }
                 Event::Outcome => self.outcomes += 1,
                 Event::Closed => self.closes += 1,
-                _ => {}
+                Event::Opened | _ => {}
             }
         }
         panic!("there is always another event");

@@ -83,9 +83,10 @@ impl Drop for Guard<'_> {
                 input,
             } = self;
             let path = std::env::temp_dir().join(format!("kubewire-fuzz-{target}"));
-            let saved = fs::write(&path, input).map_or("not saved".to_owned(), |()| {
-                format!("saved as {}", path.display())
-            });
+            let saved = match fs::write(&path, input) {
+                Ok(()) => format!("saved as {}", path.display()),
+                Err(error) => format!("not saved: {error}"),
+            };
             eprintln!("{target}: {what} is a finding, {saved}");
         }
     }
@@ -100,6 +101,7 @@ fn run(target: &str, function: fn(&[u8]), what: String, input: &[u8]) {
     function(input);
 }
 
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
