@@ -239,7 +239,7 @@ impl<P: Protocol> Run<P> {
                     usize::from(input.short())
                 };
                 let mut message = vec![channel];
-                self.fill(len, &mut message);
+                self.fill(len.min(self.limits.max_message + 10), &mut message);
                 self.say(0x82, &message);
             }
             2 => {
@@ -322,7 +322,10 @@ impl<P: Protocol> Run<P> {
             let reading = self.server.is_open() && !self.session.is_closed();
             if reading {
                 for said in self.server.push(piece) {
-                    self.hear(said);
+                    if !self.hear(said) {
+                        self.server.broken = true;
+                        break;
+                    }
                 }
             }
             let result = self.session.handle_input(piece, self.now);
@@ -353,31 +356,28 @@ impl<P: Protocol> Run<P> {
         }
     }
 
-    /// What a good message of the server must do.
-    fn hear(&mut self, said: Said) {
+    /// What a message of the server must do; whether it is a good one.
+    fn hear(&mut self, said: Said) -> bool {
         let message = match said {
             Said::Ping(data) => {
                 self.pings.push(data);
-                return;
+                return true;
             }
             Said::Binary(message) => message,
         };
-        if self.server.broken && self.session.is_closed() {
-            return;
-        }
         let (channel, data) = (usize::from(message[0]), &message[1..]);
         if data.is_empty() {
-            return;
+            return true;
         }
         if self.shape.ports.is_empty() {
             if matches!(channel, 1 | 2) {
                 self.arrive(channel, data);
             }
-            return;
+            return true;
         }
         let index = channel / 2;
         let Some(&port) = self.shape.ports.get(index) else {
-            return;
+            return true;
         };
         let announces = data == port.to_le_bytes();
         let (of_data, of_error) = &mut self.announced[index];
@@ -394,16 +394,16 @@ impl<P: Protocol> Run<P> {
             if self.failed[index].is_none() {
                 self.arrive(index, data);
             }
-        } else if announces {
-            *of_data = true;
         } else {
-            self.server.broken = true;
+            *of_data = announces;
+            return announces;
         }
+        true
     }
 
     fn arrive(&mut self, channel: usize, data: &[u8]) {
         let reader = &mut self.readers[channel];
-        if reader.there && !reader.discarded && !self.closing && !self.server.broken {
+        if reader.there && !reader.discarded && !self.closing {
             reader.expected.extend(data);
         }
     }
@@ -444,6 +444,7 @@ impl<P: Protocol> Run<P> {
     fn send(&mut self, channel: u8, len: usize) {
         self.events();
         let mut data = Vec::new();
+        let len = len.min(self.limits.send_window + 10);
         self.fill(len, &mut data);
         let index = usize::from(channel);
         let result = self.session.send(channel, &data);
@@ -717,6 +718,17 @@ impl<P: Protocol> Run<P> {
             + self.excess;
         let held = self.session.buffered();
         assert!(held <= bound, "{held} bytes held, {bound} allowed");
+        let open = self.outcome.is_none() && !self.closing && self.server.is_open();
+        if !self.may_drop && open {
+            let full = self
+                .readers
+                .iter()
+                .zip(&self.failed)
+                .any(|(reader, failed)| {
+                    failed.is_none() && reader.expected.len() >= self.limits.receive_window
+                });
+            assert_eq!(self.session.wants_input(), !full, "backpressure");
+        }
         if !self.may_drop {
             assert!((0..8).all(|channel| !self.session.truncated(channel)));
         }
