@@ -1,12 +1,14 @@
 //! Cuts a list body into its items while it arrives.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 use crate::Error;
+use crate::meta::Key;
 
 /// How much of a list's own fields (`kind`, `metadata` …) is kept.
 const MAX_FIELD: usize = 64 << 10;
@@ -41,6 +43,7 @@ pub struct ItemSplitter {
     ready_bytes: usize,
     max_item: usize,
     saw_items: bool,
+    fault: Option<Error>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,22 @@ enum Field {
     Kind,
     Metadata,
     Other,
+}
+
+impl Field {
+    fn of(key: &[u8]) -> Self {
+        match key {
+            b"items" => Self::Items,
+            b"kind" => Self::Kind,
+            b"metadata" => Self::Metadata,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The text of a JSON string; empty if it is none.
+fn unescape(json: &[u8]) -> Cow<'_, str> {
+    serde_json::from_slice::<Key<'_>>(json).map_or(Cow::Borrowed(""), |key| key.0)
 }
 
 /// Finds where a JSON value ends.
@@ -140,6 +159,7 @@ impl ItemSplitter {
             ready_bytes: 0,
             max_item,
             saw_items: false,
+            fault: None,
         }
     }
 
@@ -152,11 +172,18 @@ impl ItemSplitter {
     /// # Errors
     ///
     /// [`ErrorKind::Peer`](crate::ErrorKind::Peer) if this is no JSON object with an `items` array,
-    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if an item is too long.
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if an item is too long. They repeat; items
+    /// that were complete before can still be taken.
     pub fn push(&mut self, chunk: &Bytes) -> Result<(), Error> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         let mut at = 0;
         while at < chunk.len() {
-            at = self.step(chunk, at)?;
+            at = self.step(chunk, at).inspect_err(|error| {
+                self.fault = Some(error.clone());
+                self.partial = BytesMut::new();
+            })?;
         }
         Ok(())
     }
@@ -214,9 +241,10 @@ impl ItemSplitter {
             return Ok(chunk.len());
         };
         self.field = match &self.partial[..] {
-            b"items\"" => Field::Items,
-            b"kind\"" => Field::Kind,
-            b"metadata\"" => Field::Metadata,
+            key if memchr(b'\\', key).is_some() => {
+                Field::of(unescape(&[b"\"", key].concat()).as_bytes())
+            }
+            [key @ .., b'"'] => Field::of(key),
             _ => Field::Other,
         };
         self.saw_items |= self.field == Field::Items;
@@ -286,12 +314,12 @@ impl ItemSplitter {
     /// Whether the list has ended and had an `items` field, or at least a kind that ends in `List`.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.at == At::End && (self.saw_items || self.kind.ends_with(b"List\""))
+        self.is_ended() && (self.saw_items || unescape(&self.kind).ends_with("List"))
     }
 
     /// Whether the JSON ended, as a list or not.
     pub(crate) fn is_ended(&self) -> bool {
-        self.at == At::End
+        self.at == At::End && self.fault.is_none()
     }
 
     /// The raw JSON of the list's `metadata`; empty until it has come.
@@ -371,6 +399,32 @@ mod tests {
         }
         assert!(!split(&[br#"{"kind":"Pod"}"#]).unwrap().1);
         assert!(!split(&[br#"{"items":["#]).unwrap().1);
+    }
+
+    #[test]
+    fn keys_may_have_escapes() {
+        // Found by the fuzz target `list_items`: this was a list without items.
+        let body = br#"{"kind":"PodList","\u0069tems":[{"a":1}]}"#;
+        assert_eq!(split(&[body]).unwrap().0, [r#"{"a":1}"#]);
+        assert!(split(&[br#"{"kind":"Pod\u004cist"}"#]).unwrap().1);
+        assert!(!split(&[br#"{"\u0069tem\q":[]}"#]).unwrap().1);
+    }
+
+    #[test]
+    fn a_fault_repeats_and_items_before_it_stay() {
+        // Found by the fuzz target `list_items`: the next chunk was taken as if nothing had been.
+        let mut splitter = ItemSplitter::new(100);
+        let chunk = Bytes::from_static(br#"{"items":[{"a":1},}"#);
+        let fault = splitter.push(&chunk).unwrap_err().to_string();
+        for more in ["{}", "]}", ""] {
+            assert_eq!(splitter.push(&more.into()).unwrap_err().to_string(), fault);
+        }
+        assert_eq!(splitter.next_item().unwrap(), r#"{"a":1}"#);
+        assert_eq!((splitter.next_item(), splitter.buffered()), (None, 0));
+
+        let mut splitter = ItemSplitter::new(100);
+        splitter.push(&r#"{"items":[]} x"#.into()).unwrap_err();
+        assert!(!splitter.is_complete());
     }
 
     #[test]

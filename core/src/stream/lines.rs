@@ -29,6 +29,8 @@ pub struct Lines {
     /// What follows it, not yet searched.
     chunk: Bytes,
     max: usize,
+    /// A line was too long. Nothing is taken or held any more.
+    failed: bool,
 }
 
 impl Lines {
@@ -39,6 +41,7 @@ impl Lines {
             partial: BytesMut::new(),
             chunk: Bytes::new(),
             max,
+            failed: false,
         }
     }
 
@@ -50,8 +53,11 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) when an unfinished line is too long.
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) after a line was too long.
     pub fn push(&mut self, chunk: Bytes) -> Result<(), Error> {
+        if self.failed {
+            return Err(too_long());
+        }
         if self.chunk.is_empty() {
             self.chunk = chunk;
         } else {
@@ -60,12 +66,7 @@ impl Lines {
             joined.extend_from_slice(&chunk);
             self.chunk = joined.freeze();
         }
-        // An endless line shows here even if nobody asks for lines.
-        if self.partial.len() > self.max {
-            Err(too_long())
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     /// The next complete line, without its `\n`.
@@ -74,12 +75,12 @@ impl Lines {
     ///
     /// [`ErrorKind::Limit`](crate::ErrorKind::Limit) when a line is too long. It repeats.
     pub fn next_line(&mut self) -> Result<Option<Bytes>, Error> {
-        if self.partial.len() > self.max {
+        if self.failed {
             return Err(too_long());
         }
         if let Some(at) = memchr(b'\n', &self.chunk) {
             if self.partial.len() + at > self.max {
-                return Err(too_long());
+                return Err(self.fail());
             }
             let mut line = self.chunk.split_to(at + 1);
             line.truncate(at);
@@ -90,16 +91,20 @@ impl Lines {
             return Ok(Some(self.partial.split().freeze()));
         }
         if !self.chunk.is_empty() {
-            // One byte over the limit is enough to know.
-            let room = (self.max + 1).saturating_sub(self.partial.len());
-            self.partial
-                .extend_from_slice(&self.chunk[..self.chunk.len().min(room)]);
-            self.chunk = Bytes::new();
-            if self.partial.len() > self.max {
-                return Err(too_long());
+            if self.chunk.len() > self.max.saturating_sub(self.partial.len()) {
+                return Err(self.fail());
             }
+            self.partial.extend_from_slice(&self.chunk);
+            self.chunk = Bytes::new();
         }
         Ok(None)
+    }
+
+    fn fail(&mut self) -> Error {
+        self.failed = true;
+        self.partial = BytesMut::new();
+        self.chunk = Bytes::new();
+        too_long()
     }
 
     /// Whether searching for a line may give one.
@@ -129,5 +134,32 @@ impl fmt::Debug for Lines {
         f.debug_struct("Lines")
             .field("buffered", &self.buffered())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_ends_the_splitter_and_holds_nothing() {
+        let mut unbounded = Lines::new(usize::MAX);
+        unbounded.push(Bytes::from_static(b"a")).unwrap();
+        assert_eq!(
+            unbounded.next_line().unwrap(),
+            None,
+            "and does not overflow"
+        );
+        for body in [&b"ab\nlonger\nc"[..], b"ab\nlonger"] {
+            let mut lines = Lines::new(3);
+            lines.push(Bytes::copy_from_slice(body)).unwrap();
+            assert_eq!(lines.next_line().unwrap().unwrap(), "ab");
+            lines.next_line().unwrap_err();
+            // Found by the fuzz target `lines`: this was taken, and held.
+            lines.push(Bytes::from_static(b"more\n")).unwrap_err();
+            lines.next_line().unwrap_err();
+            assert_eq!((lines.buffered(), lines.has_input()), (0, false));
+            assert_eq!(lines.finish(), None);
+        }
     }
 }

@@ -257,3 +257,27 @@ impl<K> fmt::Debug for Items<K> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dynamic;
+
+    #[test]
+    fn the_first_fault_of_a_list_counts_however_it_is_cut() {
+        // Found by the fuzz target `list_items`: in one chunk, the fault after the item was told.
+        let body = br#"{"items":[{"metadata":{"name":"a"},"x":y}],,"#;
+        let fault = |cut: usize| {
+            let mut collect = Collect::<Dynamic>::new(ApiResource::core("Pod", "pods"));
+            collect.begin(&Limits::default());
+            let (before, after) = body.split_at(cut);
+            let result = collect
+                .handle_data(Bytes::from_static(before))
+                .and_then(|()| collect.handle_data(Bytes::from_static(after)));
+            result.unwrap_err().kind()
+        };
+        for cut in 0..=body.len() {
+            assert_eq!(fault(cut), ErrorKind::Object, "cut at {cut}");
+        }
+    }
+}
