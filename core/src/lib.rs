@@ -9,6 +9,7 @@ mod error;
 mod limits;
 pub mod meta;
 mod resource;
+mod selector;
 #[cfg(feature = "ws")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
 pub mod session;
@@ -25,7 +26,8 @@ pub use call::{
 pub use error::{BadObject, Error, ErrorKind};
 pub use limits::Limits;
 pub use resource::{
-    ApiResource, Dynamic, HasAttach, HasEphemeralContainers, HasEviction, HasExec, HasLogs,
-    HasPortForward, HasResize, HasScale, HasStatus, Object, Resource, Scale, ScaleSpec,
-    ScaleStatus, Scope,
+    ApiResource, Dynamic, HasApproval, HasAttach, HasBinding, HasEphemeralContainers, HasEviction,
+    HasExec, HasFinalize, HasLogs, HasPortForward, HasProxy, HasResize, HasScale, HasStatus,
+    HasToken, Object, Resource, Scale, ScaleSpec, ScaleStatus, Scope,
 };
+pub use selector::{FieldSelector, IntoFieldSelector, IntoLabelSelector, LabelSelector};

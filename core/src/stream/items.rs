@@ -287,6 +287,11 @@ impl ItemSplitter {
         self.at == At::End && (self.saw_items || self.kind.ends_with(b"List\""))
     }
 
+    /// Whether the list's `items` have begun.
+    pub(crate) fn saw_items(&self) -> bool {
+        self.saw_items
+    }
+
     /// Whether the JSON ended, as a list or not.
     pub(crate) fn is_ended(&self) -> bool {
         self.at == At::End
