@@ -5,6 +5,7 @@
 mod api;
 mod call;
 pub mod channel;
+pub mod discovery;
 mod error;
 mod limits;
 pub mod meta;

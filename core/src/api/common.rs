@@ -21,18 +21,18 @@ pub(crate) struct Common {
 }
 
 impl Common {
-    pub(super) fn append(&self, query: &mut Query) {
+    pub(crate) fn append(&self, query: &mut Query) {
         query.flag("pretty", self.pretty);
         if let Some(timeout) = self.timeout {
             query.pair("timeout", &go_duration(timeout));
         }
     }
 
-    pub(super) fn accepts_gzip(&self) -> bool {
+    pub(crate) fn accepts_gzip(&self) -> bool {
         self.gzip
     }
 
-    pub(super) fn take_headers(&mut self) -> Option<HeaderMap> {
+    pub(crate) fn take_headers(&mut self) -> Option<HeaderMap> {
         self.headers.take().map(|headers| *headers)
     }
 }
@@ -63,27 +63,27 @@ const FRAMING: [HeaderName; 7] = [
 const CODING: [HeaderName; 3] = [ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE];
 
 impl Target {
-    pub(super) fn set_pretty(&mut self, pretty: bool) {
+    pub(crate) fn set_pretty(&mut self, pretty: bool) {
         self.common.pretty = pretty;
     }
 
-    pub(super) fn set_gzip(&mut self, gzip: bool) {
+    pub(crate) fn set_gzip(&mut self, gzip: bool) {
         self.common.gzip = gzip;
     }
 
-    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         if timeout.is_zero() {
             self.refuse("timeout(0) means the server's default: leave it out");
         }
         self.common.timeout = Some(timeout);
     }
 
-    pub(super) fn has_timeout(&self) -> bool {
+    pub(crate) fn has_timeout(&self) -> bool {
         self.common.timeout.is_some()
     }
 
     /// Adds a header; `typed` operations set some themselves.
-    pub(super) fn add_header(
+    pub(crate) fn add_header(
         &mut self,
         name: impl TryInto<HeaderName>,
         value: impl TryInto<HeaderValue>,
@@ -108,7 +108,7 @@ impl Target {
         }
     }
 
-    pub(super) fn set_user_agent(&mut self, agent: &str) {
+    pub(crate) fn set_user_agent(&mut self, agent: &str) {
         let Ok(value) = HeaderValue::from_str(agent) else {
             return self.refuse("the User-Agent is not a valid header value");
         };
@@ -119,7 +119,7 @@ impl Target {
 
 /// Resolves a target into the query that is built on it.
 impl Target {
-    pub(super) fn query(self, namespace: Option<&str>) -> Result<Query, Error> {
+    pub(crate) fn query(self, namespace: Option<&str>) -> Result<Query, Error> {
         let (path, common) = self.resolve(namespace)?;
         Ok(Query::new(path, common))
     }
@@ -176,7 +176,7 @@ macro_rules! answer_options {
     )*};
 }
 
-pub(super) use {answer_options, request_options};
+pub(crate) use {answer_options, request_options};
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! The API of one kind of object: operations as values.
 
 mod actions;
-mod common;
+pub(crate) mod common;
 mod delete;
 mod delete_collection;
 mod delete_options;
@@ -45,7 +45,7 @@ pub use table::{IncludeObject, ListTable, TableApi};
 pub use watch::WatchObjects;
 pub use write::{Create, FieldValidation, Patch, PatchObject, Replace};
 
-use path::Target;
+pub(crate) use path::{Target, group_version_path};
 
 use crate::Error;
 use crate::meta::PartialObjectMetadata;

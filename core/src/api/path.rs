@@ -192,6 +192,25 @@ impl std::fmt::Display for Target {
     }
 }
 
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+/// The path of what describes one version of a group.
+pub(crate) fn group_version_path(group: &str, version: &str) -> Result<http::Uri, Error> {
+    let mut target = Target::raw(if group.is_empty() { "/api/" } else { "/apis/" });
+    if !group.is_empty() {
+        target.token("group", group);
+        target.path.push('/');
+    }
+    target.token("version", version);
+    let (path, _) = target.resolve(None)?;
+    http::Uri::try_from(path)
+        .map_err(|error| Error::usage("the path is too long").with_source(error))
+}
+
 /// What a server accepts as a name in a path: not empty, not `.` or `..`, no `/`, no `%`. An empty
 /// name would turn an object into its collection; `%2F` is decoded before the path is split.
 fn check_segment(what: &str, text: &str) -> Result<(), Error> {

@@ -156,21 +156,18 @@ impl<D: Decode> Exchange<D> {
             return Ok(());
         };
         while !self.decoder.has_items() {
-            match gzip.pull()? {
-                Some(piece) => self.decoder.handle_data(piece)?,
-                None => {
-                    if let Some(end) = self.ending.take() {
-                        self.state = State::Done;
-                        let end = if gzip.is_complete() {
-                            end
-                        } else {
-                            End::Truncated
-                        };
-                        return self.decoder.handle_end(end);
-                    }
-                    return Ok(());
-                }
+            if let Some(piece) = gzip.pull()? {
+                self.decoder.handle_data(piece)?;
+                continue;
             }
+            let Some(end) = self.ending.take() else {
+                break;
+            };
+            self.state = State::Done;
+            let whole = gzip.is_complete();
+            return self
+                .decoder
+                .handle_end(if whole { end } else { End::Truncated });
         }
         Ok(())
     }

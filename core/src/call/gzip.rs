@@ -135,16 +135,16 @@ impl Gunzip {
             (At::Fixed(1, _), 0x8b) => At::Fixed(2, 0),
             (At::Fixed(2, _), 8) => At::Fixed(3, 0),
             (At::Fixed(3, _), flags) if flags & RESERVED == 0 => At::Fixed(4, flags),
-            (At::Fixed(9, flags), _) => self.optional(flags),
-            (At::Fixed(read @ 4.., flags), _) => At::Fixed(read + 1, flags),
+            (At::Fixed(read @ 4..9, flags), _) => At::Fixed(read + 1, flags),
             (At::Optional(flags), low) => At::ExtraLength(flags, low),
             (At::ExtraLength(flags, low), high) => match u16::from_le_bytes([low, high]) {
                 0 => self.optional(flags),
                 length => At::Skip(flags, length),
             },
-            (At::Skip(flags, 1), _) => self.optional(flags),
+            (At::Fixed(9, flags) | At::Skip(flags, 1), _) | (At::Text(flags), 0) => {
+                self.optional(flags)
+            }
             (At::Skip(flags, left), _) => At::Skip(flags, left - 1),
-            (At::Text(flags), 0) => self.optional(flags),
             (At::Text(flags), _) => At::Text(flags),
             (At::Trailer(7, value), byte) => {
                 let value = value | u64::from(byte) << 56;

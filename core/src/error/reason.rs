@@ -245,8 +245,10 @@ mod tests {
     use crate::meta::Status;
 
     fn failure(code: u16, reason: Option<&str>, posted: bool) -> Error {
-        let mut status = Status::default();
-        status.reason = reason.map(str::to_owned);
+        let status = Status {
+            reason: reason.map(str::to_owned),
+            ..Status::default()
+        };
         Error::api(Failure {
             code: StatusCode::from_u16(code).unwrap(),
             status: reason.map(|_| status),

@@ -4,7 +4,7 @@ mod object;
 mod status;
 mod table;
 
-pub(crate) use object::Key;
+pub(crate) use object::{Key, null_default};
 pub use object::{
     ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, ShardInfo, TypeMeta,
 };

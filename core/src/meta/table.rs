@@ -5,8 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::ListMeta;
-use super::object::null_default;
+use super::{ListMeta, null_default};
 use crate::resource::{Dynamic, Object};
 
 /// A `meta.k8s.io/v1` Table.
@@ -24,8 +23,9 @@ use crate::resource::{Dynamic, Object};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Table {
-    #[serde(rename = "kind", deserialize_with = "is_table")]
-    _kind: (),
+    /// `Table`.
+    #[serde(deserialize_with = "is_table")]
+    pub kind: String,
     /// The collection's version and the token of the next page.
     #[serde(default, deserialize_with = "null_default")]
     pub metadata: ListMeta,
@@ -38,10 +38,10 @@ pub struct Table {
 }
 
 /// A server that has no tables sends the objects, which would pass for an empty table.
-fn is_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+fn is_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let kind = super::Key::deserialize(deserializer)?;
     if kind.0 == "Table" {
-        return Ok(());
+        return Ok(kind.0.into_owned());
     }
     Err(D::Error::invalid_value(
         serde::de::Unexpected::Str(&kind.0),
