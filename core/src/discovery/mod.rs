@@ -128,6 +128,9 @@ impl Discovery {
             // `v1.apps`, or `v1.` for the core group.
             Some(place) => place.split_once('.') == Some((version, group)),
         };
+        if name.is_empty() {
+            return None;
+        }
         let lower = name.to_ascii_lowercase();
         let tests: [&dyn Fn(&DiscoveredResource) -> bool; 4] = [
             &|found| found.resource.plural() == lower,
