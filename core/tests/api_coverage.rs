@@ -1,5 +1,6 @@
 //! For every resource, subresource and verb that a server of 1.36 announces, the public API builds the request.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
 #![cfg(feature = "ws")]
 
 use std::collections::BTreeMap;

@@ -79,19 +79,19 @@ impl ItemDecoder {
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
-        if self.splitter.is_complete() {
-            self.done = true;
-            return Ok(());
-        }
-        if self.splitter.is_ended() {
-            return Err(Error::peer("the answer is not a list"));
-        }
-        let how = if end == End::Clean {
-            "ended early"
-        } else {
-            "was cut off"
+        let fault = match end {
+            // Also where the JSON is complete: what was to follow may have been a checksum.
+            End::Truncated => "the list was cut off",
+            End::Clean if self.splitter.is_complete() => {
+                self.done = true;
+                return Ok(());
+            }
+            End::Clean if self.splitter.is_ended() => {
+                return Err(Error::peer("the answer is not a list"));
+            }
+            End::Clean => "the list ended early",
         };
-        Err(Error::new(ErrorKind::Truncated, format!("the list {how}")))
+        Err(Error::new(ErrorKind::Truncated, fault))
     }
 
     fn metadata(&self) -> Result<ListMeta, Error> {
