@@ -167,7 +167,7 @@ fn requests_are_built_in_few_allocations() {
         get.count_total, inherited.count_total, list.count_total, selected.count_total
     );
     assert!(
-        get.count_total <= 4 && inherited.count_total <= 4,
+        get.count_total <= 3 && inherited.count_total <= 4,
         "{get:?} {inherited:?}"
     );
     assert!(

@@ -111,8 +111,8 @@ fn bombs_meet_the_limits() {
         max_line: 100_000,
         ..Limits::default()
     };
-    let spaces = vec![b' '; 30 << 20];
-    let long = [br#"{"items":[{"a":""#.to_vec(), vec![b'x'; 30 << 20]].concat();
+    let spaces = vec![b' '; 6 << 20];
+    let long = [br#"{"items":[{"a":""#.to_vec(), vec![b'x'; 6 << 20]].concat();
     let (_, error) = feed(
         maps().get("n"),
         &answer(200, spaces).gzip(),

@@ -60,7 +60,7 @@ impl<K: Object> Api<K> {
     /// ```
     pub fn delete(&self, name: &str) -> Delete<K> {
         Delete {
-            target: self.object(name),
+            target: Target::bare_object(&self.resource, &self.namespace, name),
             accept: self.view.accept_object(),
             options: DeleteOptions::for_kind(&self.resource),
             object: PhantomData,

@@ -28,20 +28,42 @@ pub(crate) struct Target {
     pub(super) common: Common,
 }
 
+/// For an inherited namespace, a subresource and a usual query.
+const ROOM: usize = 128;
+
 impl Target {
     /// The collection, for get-type verbs: all namespaces are allowed.
     pub(crate) fn collection(resource: &ApiResource, namespace: &Namespace) -> Self {
-        Self::new(resource, namespace, true, 0)
+        Self::new(resource, namespace, true, ROOM)
     }
 
     /// The collection, for verbs that need one namespace.
     pub(crate) fn one_collection(resource: &ApiResource, namespace: &Namespace) -> Self {
-        Self::new(resource, namespace, false, 0)
+        Self::new(resource, namespace, false, ROOM)
     }
 
-    /// One object.
+    /// One object, and room for what may follow.
     pub(crate) fn object(resource: &ApiResource, namespace: &Namespace, name: &str) -> Self {
-        let mut target = Self::new(resource, namespace, false, name.len() + 16);
+        Self::sized_object(resource, namespace, name, ROOM)
+    }
+
+    /// One object, usually without anything that follows: a URI of exactly its length is not moved again.
+    pub(crate) fn bare_object(resource: &ApiResource, namespace: &Namespace, name: &str) -> Self {
+        let room = if *namespace == Namespace::Inherit {
+            ROOM
+        } else {
+            0
+        };
+        Self::sized_object(resource, namespace, name, room)
+    }
+
+    fn sized_object(
+        resource: &ApiResource,
+        namespace: &Namespace,
+        name: &str,
+        room: usize,
+    ) -> Self {
+        let mut target = Self::new(resource, namespace, false, 1 + name.len() + room);
         target.path.push('/');
         target.segment("name", name);
         target
@@ -88,14 +110,17 @@ impl Target {
     }
 
     fn new(resource: &ApiResource, namespace: &Namespace, all: bool, extra: usize) -> Self {
-        let named = match namespace {
-            Namespace::Named(name) => name.len(),
+        let prefix = match resource.group() {
+            "" => "/api//".len(),
+            group => "/apis///".len() + group.len(),
+        };
+        let scope = match namespace {
+            Namespace::Named(name) => "namespaces//".len() + name.len(),
             Namespace::Inherit | Namespace::All => 0,
         };
-        let len = resource.group().len() + resource.version().len() + resource.plural().len();
-        // Room for the prefix, an inherited namespace and some options.
+        let len = prefix + scope + resource.version().len() + resource.plural().len();
         let mut target = Self {
-            path: String::with_capacity(len + named + extra + 128),
+            path: String::with_capacity(len + extra),
             inherit_at: None,
             fault: None,
             common: Common::default(),
@@ -186,15 +211,16 @@ impl Target {
     }
 }
 
+/// The path without a query, which may hold anything.
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.path)
+        f.write_str(self.path.split('?').next().unwrap_or_default())
     }
 }
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.path)
+        write!(f, "{self}")
     }
 }
 

@@ -38,7 +38,8 @@ impl<K: Object> Api<K> {
     /// # Ok::<(), kubewire::Error>(())
     /// ```
     pub fn get(&self, name: &str) -> Get<K> {
-        Get::new(self.object(name), self.view.accept_object())
+        let target = Target::bare_object(&self.resource, &self.namespace, name);
+        Get::new(target, self.view.accept_object())
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::gzip::Gunzip;
 use super::headers::{Warning, retry_after, warnings};
@@ -21,7 +21,6 @@ enum State {
     Failure {
         code: StatusCode,
         retry_after: Option<Duration>,
-        audit_id: Option<String>,
         body: BytesMut,
     },
     Done,
@@ -49,6 +48,7 @@ pub struct Exchange<D: Decode> {
     fault: Option<Error>,
     recovered: VecDeque<D::Item>,
     warnings: Vec<Warning>,
+    audit_id: Option<HeaderValue>,
 }
 
 impl<D: Decode> Exchange<D> {
@@ -64,6 +64,7 @@ impl<D: Decode> Exchange<D> {
             fault: None,
             recovered: VecDeque::new(),
             warnings: Vec::new(),
+            audit_id: None,
         }
     }
 
@@ -84,6 +85,7 @@ impl<D: Decode> Exchange<D> {
             .iter()
             .flat_map(|value| warnings(value.as_bytes()))
             .collect();
+        self.audit_id = head.headers.get("audit-id").cloned();
         let coding = coding(&head.headers);
         if coding == Coding::Gzip {
             self.gzip = Some(Gunzip::new());
@@ -101,10 +103,6 @@ impl<D: Decode> Exchange<D> {
         self.state = State::Failure {
             code: head.status,
             retry_after: retry_after(&head.headers),
-            audit_id: head
-                .headers
-                .get("audit-id")
-                .and_then(|id| Some(id.to_str().ok()?.to_owned())),
             body: BytesMut::new(),
         };
         Ok(())
@@ -193,7 +191,6 @@ impl<D: Decode> Exchange<D> {
             State::Failure {
                 code,
                 retry_after,
-                audit_id,
                 body,
             } => {
                 let body = body.freeze();
@@ -204,7 +201,7 @@ impl<D: Decode> Exchange<D> {
                     status,
                     body,
                     retry_after,
-                    audit_id,
+                    audit_id: self.audit_id().map(str::to_owned),
                 })
                 .posted(self.posted);
                 if let Some(item) = self.decoder.recover(&error) {
@@ -273,6 +270,11 @@ impl<D: Decode> Exchange<D> {
     /// The `Warning` headers of the answer.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// The `Audit-Id` of the answer, by which a cluster's audit log can be searched.
+    pub fn audit_id(&self) -> Option<&str> {
+        self.audit_id.as_ref()?.to_str().ok()
     }
 
     /// What the call does.
