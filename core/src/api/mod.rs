@@ -97,7 +97,10 @@ impl View {
     fn accept_object(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            // A server that cannot convert sends whole objects, of which the metadata is read.
+            Self::Metadata => {
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+            }
             Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }
@@ -105,7 +108,9 @@ impl View {
     fn accept_list(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            Self::Metadata => {
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+            }
             Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }
@@ -179,7 +184,8 @@ impl<K> Api<K> {
     }
 
     /// The same objects, of which the server sends only the metadata. Get, list, patch, watch and
-    /// delete; what would write a whole object is refused.
+    /// delete; what would write a whole object is refused. From servers that cannot send metadata alone (some aggregated
+    /// APIs) whole objects come, of which the metadata is kept.
     ///
     /// ```
     /// use kubewire::{Api, ApiResource, Operation};

@@ -152,6 +152,7 @@ struct AggregatedGroup {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Named {
+    #[serde(deserialize_with = "null_default")]
     name: String,
 }
 
@@ -197,8 +198,11 @@ struct AggregatedSubresource {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct GroupVersionKind {
+    #[serde(deserialize_with = "null_default")]
     group: String,
+    #[serde(deserialize_with = "null_default")]
     version: String,
+    #[serde(deserialize_with = "null_default")]
     kind: String,
 }
 
