@@ -378,6 +378,13 @@ impl Operation for CreateToken {
 }
 
 /// A token of a service account.
+///
+/// ```
+/// let token: kubewire::Token = serde_json::from_str(
+///     r#"{"kind":"TokenRequest","status":{"token":"secret","expirationTimestamp":"2026-11-23T07:00:00Z"}}"#).unwrap();
+/// assert_eq!(token.token, "secret");
+/// assert!(!format!("{token:?}").contains("secret"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Token {

@@ -22,6 +22,18 @@ use crate::{Error, Limits};
 const MAX_STATUS: usize = 64 << 10;
 
 /// What the deletion of a collection did.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, DeletedCollection, End, Limits, Operation};
+/// let maps = Api::dynamic(ApiResource::core("ConfigMap", "configmaps")).in_namespace("default");
+/// let (_, mut exchange) = maps.delete_collection().labels("a=b").into_call()?.begin(&Limits::default());
+/// exchange.handle_head(&http::Response::new(()).into_parts().0)?;
+/// exchange.handle_data(r#"{"kind":"ConfigMapList","items":[{"metadata":{"name":"x"}}]}"#.into())?;
+/// exchange.handle_end(End::Clean)?;
+/// let Some(DeletedCollection::List(list)) = exchange.poll_item()? else { unreachable!() };
+/// assert_eq!(list.items.len(), 1);
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DeletedCollection<K> {

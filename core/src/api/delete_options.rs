@@ -10,6 +10,14 @@ use crate::Error;
 use crate::resource::ApiResource;
 
 /// What happens to the objects that the deleted one owns.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, Operation, Propagation, Scope};
+/// let sets = Api::dynamic(ApiResource::new("apps", "v1", "ReplicaSet", "replicasets", Scope::Namespaced));
+/// let delete = sets.in_namespace("default").delete("web").propagation_policy(Propagation::Orphan);
+/// assert!(delete.clone().into_call().is_ok());
+/// assert!(delete.orphan_dependents(true).into_call().is_err(), "two ways to say it");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum Propagation {

@@ -4,6 +4,15 @@ use super::query::Query;
 use crate::Error;
 
 /// How a `resourceVersion` is meant in a list.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, Operation, VersionMatch};
+/// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_all_namespaces();
+/// let list = pods.list().limit(500).resource_version("7");
+/// // Servers would read this as Exact, and as NotOlderThan without the limit: say what is meant.
+/// assert!(list.clone().into_call().is_err());
+/// assert!(list.version_match(VersionMatch::Exact).into_call().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VersionMatch {

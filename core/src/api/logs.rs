@@ -12,6 +12,14 @@ use crate::resource::HasLogs;
 use crate::stream::LogLines;
 
 /// Which of a container's outputs a log is to have.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, LogStream, Operation};
+/// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default");
+/// let call = pods.logs("web-0").stream(LogStream::Stderr).into_call()?;
+/// assert_eq!(call.request().uri().query(), Some("stream=Stderr"));
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogStream {

@@ -47,6 +47,17 @@ impl<K: HasStatus> Api<K> {
     /// # use k8s_openapi::api::core::v1::ConfigMap;
     /// kubewire::Api::<ConfigMap>::namespaced("default").status("settings");
     /// ```
+    ///
+    /// ```
+    /// # #[cfg(feature = "k8s-openapi")] {
+    /// use k8s_openapi::api::core::v1::Node;
+    /// use kubewire::{Api, Operation, Patch};
+    /// let condition = Patch::strategic(&serde_json::json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
+    /// let call = Api::<Node>::new().status("n1").patch(condition).into_call()?;
+    /// assert_eq!(call.request().uri(), "/api/v1/nodes/n1/status");
+    /// # }
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn status(&self, name: &str) -> Subresource<K> {
         self.sub(name, "status")
     }
@@ -86,6 +97,18 @@ impl<K: HasResize> Api<K> {
     /// # use k8s_openapi::api::core::v1::Service;
     /// kubewire::Api::<Service>::namespaced("default").resize("s");
     /// ```
+    ///
+    /// ```
+    /// # #[cfg(feature = "k8s-openapi")] {
+    /// use k8s_openapi::api::core::v1::Pod;
+    /// use kubewire::{Api, Operation, Patch};
+    /// let more = Patch::strategic(&serde_json::json!(
+    ///     {"spec": {"containers": [{"name": "web", "resources": {"requests": {"cpu": "2"}}}]}}));
+    /// let call = Api::<Pod>::namespaced("default").resize("web-0").patch(more).into_call()?;
+    /// assert_eq!(call.request().uri(), "/api/v1/namespaces/default/pods/web-0/resize");
+    /// # }
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn resize(&self, name: &str) -> Subresource<K> {
         self.sub(name, "resize")
     }
@@ -98,6 +121,17 @@ impl<K: HasApproval> Api<K> {
     /// ```compile_fail
     /// # use k8s_openapi::api::core::v1::Pod;
     /// kubewire::Api::<Pod>::namespaced("default").approval("p");
+    /// ```
+    ///
+    /// ```
+    /// # #[cfg(feature = "k8s-openapi")] {
+    /// use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+    /// use kubewire::{Api, Operation};
+    /// let request = CertificateSigningRequest::default(); // as it was read, with the condition added
+    /// let call = Api::<CertificateSigningRequest>::new().approval("node-1").replace(&request).into_call()?;
+    /// assert!(call.request().uri().path().ends_with("/certificatesigningrequests/node-1/approval"));
+    /// # }
+    /// # Ok::<(), kubewire::Error>(())
     /// ```
     pub fn approval(&self, name: &str) -> Subresource<K> {
         self.sub(name, "approval")

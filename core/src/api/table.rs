@@ -35,6 +35,14 @@ impl IncludeObject {
 }
 
 /// The table view of an [`Api`]. See [`Api::table`].
+///
+/// ```
+/// use kubewire::{Api, ApiResource, Operation};
+/// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default").table();
+/// let call = pods.watch().bookmarks(true).into_call()?;
+/// assert_eq!(call.request().uri().query(), Some("watch=true&allowWatchBookmarks=true"));
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TableApi {
     inner: Api<Table>,

@@ -17,6 +17,15 @@ use crate::call::{Call, Json, Operation, Verb};
 use crate::resource::Object;
 
 /// What the server does with fields that it does not know, or that are there twice.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, Dynamic, FieldValidation, Operation};
+/// const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
+/// let create = Api::dynamic(MAPS).in_namespace("default").create(&Dynamic::new(&MAPS, "settings"));
+/// let call = create.field_validation(FieldValidation::Strict).into_call()?;
+/// assert_eq!(call.request().uri().query(), Some("fieldValidation=Strict"));
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FieldValidation {
@@ -133,6 +142,20 @@ impl<K: Object> Api<K> {
     /// Replaces an object as a whole. What the body leaves out is cleared. With
     /// `metadata.resourceVersion` in the body the write is refused (409) if the object has changed since; without
     /// it most kinds are overwritten. The body's name, if it has one, must be the same.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, Dynamic, Operation};
+    /// let maps = Api::dynamic(ApiResource::core("ConfigMap", "configmaps")).in_namespace("default");
+    /// // What was read before, with its version and with fields that nobody here knows:
+    /// let mut object: Dynamic = serde_json::from_str(
+    ///     r#"{"kind":"ConfigMap","metadata":{"name":"settings","resourceVersion":"7"},"future":{}}"#).unwrap();
+    /// object.set("data", &serde_json::json!({"k": "v"}))?;
+    /// let call = maps.replace("settings", &object).into_call()?;
+    /// assert_eq!(call.request().method(), "PUT");
+    /// assert_eq!(call.request().body(),
+    ///     r#"{"kind":"ConfigMap","metadata":{"name":"settings","resourceVersion":"7"},"future":{},"data":{"k":"v"}}"#);
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn replace(&self, name: &str, object: &K) -> Replace<K>
     where
         K: Serialize,

@@ -47,6 +47,12 @@ use crate::{ApiResource, Error};
 
 /// What a cluster serves, in the server's order of preference. Plain data: it can be kept, and brought up to date with
 /// [`Discover::refresh`].
+///
+/// ```
+/// let nothing = kubewire::discovery::Discovery::default();
+/// assert!(nothing.resolve("pods").is_none());
+/// assert_eq!(nothing.resources().count(), 0);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Discovery {
     core: Root,

@@ -201,6 +201,19 @@ impl Operation for Health {
 }
 
 /// How a server is.
+///
+/// ```
+/// use kubewire::discovery::Health;
+/// use kubewire::{End, Limits, Operation};
+/// let (_, mut exchange) = Health::readyz().into_call()?.begin(&Limits::default());
+/// exchange.handle_head(&http::Response::builder().status(500).body(()).unwrap().into_parts().0)?;
+/// exchange.handle_data("[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n".into())?;
+/// exchange.handle_end(End::Clean)?;
+/// let report = exchange.poll_item()?.unwrap();
+/// assert!(!report.healthy);
+/// assert_eq!((report.checks[1].name.as_str(), report.checks[1].healthy), ("etcd", false));
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthReport {

@@ -194,6 +194,19 @@ impl Error {
 
     /// 429 of an eviction: a disruption budget does not allow it now. [`retry_after`](Self::retry_after) is given only
     /// while the budget is being computed, not when it is used up.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, End, Limits, Operation};
+    /// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default");
+    /// let (_, mut exchange) = pods.evict("web-0").into_call()?.begin(&Limits::default());
+    /// exchange.handle_head(&http::Response::builder().status(429).body(()).unwrap().into_parts().0)?;
+    /// exchange.handle_data(r#"{"kind":"Status","status":"Failure","reason":"TooManyRequests","code":429,
+    ///     "details":{"causes":[{"reason":"DisruptionBudget"}],"retryAfterSeconds":10}}"#.into())?;
+    /// let error = exchange.handle_end(End::Clean).unwrap_err();
+    /// assert!(error.is_disruption_budget());
+    /// assert_eq!(error.retry_after().unwrap().as_secs(), 10);
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     #[must_use]
     pub fn is_disruption_budget(&self) -> bool {
         self.has_cause("DisruptionBudget")

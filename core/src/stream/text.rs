@@ -11,6 +11,19 @@ use crate::{Error, ErrorKind, Limits};
 
 /// A body line by line, split at `\n` only. A last line without a newline is a line too; if the body
 /// is cut off it is given as far as it came, before the error.
+///
+/// ```
+/// use kubewire::{Call, End, Limits, Operation};
+/// let (_, mut exchange) = Call::raw(http::Method::GET, "/metrics").lines().into_call()?.begin(&Limits::default());
+/// exchange.handle_head(&http::Response::new(()).into_parts().0)?;
+/// exchange.handle_data("one 1\ntw".into())?;
+/// assert_eq!(exchange.poll_item()?.unwrap(), "one 1");
+/// assert_eq!(exchange.poll_item()?, None);
+/// exchange.handle_data("o 2".into())?;
+/// exchange.handle_end(End::Clean)?;
+/// assert_eq!(exchange.poll_item()?.unwrap(), "two 2");
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct TextLines {
     lines: Lines,
@@ -69,6 +82,15 @@ impl fmt::Debug for TextLines {
 }
 
 /// A body as it comes: pieces of any size, without a bound on the whole.
+///
+/// ```
+/// use kubewire::{Call, Limits, Operation};
+/// let (_, mut exchange) = Call::raw(http::Method::GET, "/openapi/v2").chunks().into_call()?.begin(&Limits::default());
+/// exchange.handle_head(&http::Response::new(()).into_parts().0)?;
+/// exchange.handle_data("{\"swagger\":".into())?;
+/// assert_eq!(exchange.poll_item()?.unwrap(), "{\"swagger\":");
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Chunks {
     ready: VecDeque<Bytes>,
