@@ -174,6 +174,21 @@ fn a_successful_answer_that_is_no_json_is_the_peers_fault() {
         assert_eq!(error.kind(), ErrorKind::Peer, "{body}");
         assert!(!error.to_string().contains("login"));
     }
+    let login =
+        answer(200, "<html>login</html>").header("content-type", "text/html; charset=utf-8");
+    for error in [
+        get(&login),
+        feed(maps().list(), &login, 7, &Limits::default())
+            .1
+            .unwrap(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Peer);
+        assert!(
+            error.to_string().contains("text/html") && !error.to_string().contains("login"),
+            "{error}"
+        );
+        assert!(std::error::Error::source(&error).is_some());
+    }
     assert_eq!(get(&answer(200, "{").cut()).kind(), ErrorKind::Truncated);
     assert_eq!(
         get(&answer(200, "{}").header("content-encoding", "br")).kind(),

@@ -49,6 +49,8 @@ pub struct Exchange<D: Decode> {
     recovered: VecDeque<D::Item>,
     warnings: Vec<Warning>,
     audit_id: Option<HeaderValue>,
+    /// The `Content-Type`, if it is not JSON.
+    odd_type: Option<HeaderValue>,
 }
 
 impl<D: Decode> Exchange<D> {
@@ -65,6 +67,7 @@ impl<D: Decode> Exchange<D> {
             recovered: VecDeque::new(),
             warnings: Vec::new(),
             audit_id: None,
+            odd_type: None,
         }
     }
 
@@ -96,6 +99,7 @@ impl<D: Decode> Exchange<D> {
                     "the answer has a content coding that was not asked for",
                 ));
             }
+            self.odd_type = odd_type(&head.headers);
             self.state = State::Body;
             let result = self.decoder.handle_head(head);
             return result.or_else(|error| self.fail(error));
@@ -238,6 +242,7 @@ impl<D: Decode> Exchange<D> {
                 Ok(None) => return self.check().map(|()| None),
                 Err(error) if error.kind() == ErrorKind::Object => return Err(error),
                 Err(error) => {
+                    let error = self.explain(error);
                     self.fault.get_or_insert(error);
                     return self.check().map(|()| None);
                 }
@@ -309,7 +314,22 @@ impl<D: Decode> Exchange<D> {
         self.fault.clone().map_or(Ok(()), Err)
     }
 
+    /// An answer that does not decode is often somebody else's: a login page, a load balancer's excuse.
+    fn explain(&self, error: Error) -> Error {
+        match self.odd_type.as_ref().and_then(|odd| odd.to_str().ok()) {
+            Some(odd) if error.kind() == ErrorKind::Peer => {
+                let odd: String = odd.chars().take(80).collect();
+                Error::peer(format!(
+                    "the answer cannot be decoded, its content type is {odd}"
+                ))
+                .with_source(error)
+            }
+            _ => error,
+        }
+    }
+
     fn fail(&mut self, error: Error) -> Result<(), Error> {
+        let error = self.explain(error);
         self.fault = Some(error.clone());
         self.state = State::Done;
         Err(error)
@@ -330,6 +350,14 @@ impl<D: Decode> fmt::Debug for Exchange<D> {
 fn keep(body: &mut BytesMut, chunk: &[u8], max: usize) {
     let room = max.saturating_sub(body.len());
     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+}
+
+fn odd_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(header::CONTENT_TYPE)?;
+    let json = value
+        .to_str()
+        .is_ok_and(|text| text.to_ascii_lowercase().contains("json"));
+    (!json).then(|| value.clone())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
