@@ -324,3 +324,33 @@ impl TryFrom<&k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector> for
         }
     }
 }
+
+#[cfg(all(test, feature = "k8s-openapi"))]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
+
+    use super::*;
+
+    #[test]
+    fn the_selector_of_a_workload_becomes_text() {
+        let expression = |operator: &str, values: Option<&[&str]>| meta::LabelSelectorRequirement {
+            key: "tier".to_owned(),
+            operator: operator.to_owned(),
+            values: values.map(|values| values.iter().map(|&value| value.to_owned()).collect()),
+        };
+        let mut selector = meta::LabelSelector {
+            match_labels: Some(BTreeMap::from([("app".to_owned(), "web".to_owned())])),
+            match_expressions: Some(vec![
+                expression("In", Some(&["b", "a"])),
+                expression("NotIn", Some(&["c"])),
+                expression("Exists", None),
+            ]),
+        };
+        let text = LabelSelector::try_from(&selector).map(|selector| selector.to_string());
+        assert_eq!(text.unwrap(), "app=web,tier in (a,b),tier notin (c),tier");
+        for bad in [expression("In", None), expression("Like", Some(&["x"]))] {
+            selector.match_expressions = Some(vec![bad]);
+            assert!(LabelSelector::try_from(&selector).is_err());
+        }
+    }
+}
