@@ -1,5 +1,7 @@
 //! One error type for everything that can go wrong with a call or a session.
 
+mod reason;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +70,8 @@ struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
     failure: Option<Failure>,
+    /// Whether the request was a POST: a bare 409 means something else then.
+    posted: bool,
     object: Option<BadObject>,
     request: Option<(http::Method, String)>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -105,6 +109,7 @@ impl Error {
                 kind,
                 message: message.into(),
                 failure: None,
+                posted: false,
                 object: None,
                 request: None,
                 source: None,
@@ -148,6 +153,11 @@ impl Error {
         let mut error = Self::new(ErrorKind::Api, "the server refused the request");
         error.inner.failure = Some(failure);
         error
+    }
+
+    pub(crate) fn posted(mut self, posted: bool) -> Self {
+        self.inner.posted = posted;
+        self
     }
 
     /// A `Status` that came inside a stream (an ERROR watch event, an error channel).
@@ -222,92 +232,6 @@ impl Error {
             .request
             .as_ref()
             .map(|(method, path)| (method, path.as_str()))
-    }
-
-    fn has_reason(&self, reason: &str, code: StatusCode) -> bool {
-        let Some(failure) = &self.inner.failure else {
-            return false;
-        };
-        match failure
-            .status
-            .as_ref()
-            .and_then(|status| status.reason.as_deref())
-        {
-            Some(given) if !given.is_empty() => given == reason,
-            _ => failure.code == code,
-        }
-    }
-
-    /// 404: the object, its namespace, or the resource itself does not exist.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        self.has_reason("NotFound", StatusCode::NOT_FOUND)
-    }
-
-    /// 409 on create: the name is taken (also by an object that is still terminating).
-    #[must_use]
-    pub fn is_already_exists(&self) -> bool {
-        self.reason() == Some("AlreadyExists")
-    }
-
-    /// 409 that is not [`is_already_exists`](Self::is_already_exists): a stale `resourceVersion`, a
-    /// failed precondition, or fields owned by another manager. See [`is_apply_conflict`](Self::is_apply_conflict).
-    #[must_use]
-    pub fn is_conflict(&self) -> bool {
-        self.has_reason("Conflict", StatusCode::CONFLICT)
-    }
-
-    /// 409 of a server-side apply: other field managers own what the patch wants to set. The
-    /// causes of [`status`](Self::status) name managers and fields.
-    #[must_use]
-    pub fn is_apply_conflict(&self) -> bool {
-        self.is_conflict()
-            && self
-                .status()
-                .is_some_and(|status| status.has_cause("FieldManagerConflict"))
-    }
-
-    /// 410: a `resourceVersion` or continue token is too old. Start a new list.
-    #[must_use]
-    pub fn is_expired(&self) -> bool {
-        self.reason() == Some("Expired") || self.has_reason("Gone", StatusCode::GONE)
-    }
-
-    /// 401: the credentials were not accepted.
-    #[must_use]
-    pub fn is_unauthorized(&self) -> bool {
-        self.has_reason("Unauthorized", StatusCode::UNAUTHORIZED)
-    }
-
-    /// 403: not permitted, or refused by admission, quota or pod security.
-    #[must_use]
-    pub fn is_forbidden(&self) -> bool {
-        self.has_reason("Forbidden", StatusCode::FORBIDDEN)
-    }
-
-    /// 422: the object or the options do not validate.
-    #[must_use]
-    pub fn is_invalid(&self) -> bool {
-        self.has_reason("Invalid", StatusCode::UNPROCESSABLE_ENTITY)
-    }
-
-    /// 429: throttled, or an eviction that a disruption budget does not allow now.
-    #[must_use]
-    pub fn is_too_many_requests(&self) -> bool {
-        self.has_reason("TooManyRequests", StatusCode::TOO_MANY_REQUESTS)
-    }
-
-    /// A deadline passed, here or in the server (504).
-    #[must_use]
-    pub fn is_timeout(&self) -> bool {
-        self.inner.kind == ErrorKind::Timeout
-            || self.has_reason("Timeout", StatusCode::GATEWAY_TIMEOUT)
-    }
-
-    /// The machine-readable reason of the server's Status.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        self.status()?.reason.as_deref()
     }
 }
 

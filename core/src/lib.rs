@@ -68,10 +68,12 @@ mod api;
 mod call;
 pub mod channel;
 pub mod config;
+pub mod discovery;
 mod error;
 mod limits;
 pub mod meta;
 mod resource;
+mod selector;
 #[cfg(feature = "ws")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
 pub mod session;
@@ -88,10 +90,11 @@ pub use call::{
 pub use error::{BadObject, Error, ErrorKind};
 pub use limits::Limits;
 pub use resource::{
-    ApiResource, Dynamic, HasAttach, HasEphemeralContainers, HasEviction, HasExec, HasLogs,
-    HasPortForward, HasResize, HasScale, HasStatus, Object, Resource, Scale, ScaleSpec,
-    ScaleStatus, Scope,
+    ApiResource, Dynamic, HasApproval, HasAttach, HasBinding, HasEphemeralContainers, HasEviction,
+    HasExec, HasFinalize, HasLogs, HasPortForward, HasProxy, HasResize, HasScale, HasStatus,
+    HasToken, Object, Resource, Scale, ScaleSpec, ScaleStatus, Scope,
 };
+pub use selector::{FieldSelector, IntoFieldSelector, IntoLabelSelector, LabelSelector};
 #[cfg(feature = "ws")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
 pub use session::PortForwardTunnelOperation;

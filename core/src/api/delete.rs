@@ -6,26 +6,16 @@ use std::marker::PhantomData;
 use bytes::Bytes;
 use http::Method;
 use http::header::HeaderValue;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::Api;
+use super::common::{answer_options, request_options};
+use super::delete_options::{DeleteOptions, delete_options, precondition_options};
 use super::path::Target;
-use super::{Api, json_body, request};
 use crate::call::{Call, Decode, End, Operation, Raw, Unary, Verb, decode};
 use crate::meta::Status;
 use crate::resource::Object;
 use crate::{Error, Limits};
-
-/// What happens to the objects that the deleted one owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[non_exhaustive]
-pub enum Propagation {
-    /// They stay.
-    Orphan,
-    /// They are deleted afterwards.
-    Background,
-    /// They are deleted first.
-    Foreground,
-}
 
 /// What a deletion did.
 #[derive(Clone, Debug)]
@@ -38,65 +28,6 @@ pub enum Deleted<K> {
     Object(K),
 }
 
-#[derive(Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DeleteOptions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grace_period_seconds: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    propagation_policy: Option<Propagation>,
-    #[serde(skip_serializing_if = "Preconditions::is_empty")]
-    preconditions: Preconditions,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    dry_run: Vec<&'static str>,
-}
-
-#[derive(Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Preconditions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_version: Option<String>,
-}
-
-impl Preconditions {
-    fn is_empty(&self) -> bool {
-        self.uid.is_none() && self.resource_version.is_none()
-    }
-}
-
-impl DeleteOptions {
-    /// The body; none if every option is the server's default. With a body the server ignores the query, so all
-    /// options go here.
-    fn body(&self) -> Result<Option<(HeaderValue, Bytes)>, Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            kind: &'a str,
-            api_version: &'a str,
-            #[serde(flatten)]
-            options: &'a DeleteOptions,
-        }
-        if self.grace_period_seconds.is_some_and(|seconds| seconds < 0) {
-            return Err(Error::usage("grace_period_seconds must not be negative"));
-        }
-        if self.grace_period_seconds.is_none()
-            && self.propagation_policy.is_none()
-            && self.preconditions.is_empty()
-            && self.dry_run.is_empty()
-        {
-            return Ok(None);
-        }
-        let body = json_body(&Body {
-            kind: "DeleteOptions",
-            api_version: "v1",
-            options: self,
-        })?;
-        Ok(Some((HeaderValue::from_static("application/json"), body)))
-    }
-}
-
 /// Deletes one object. See [`Api::delete`].
 #[derive(Clone)]
 #[must_use = "an operation does nothing until a client carries it"]
@@ -107,58 +38,42 @@ pub struct Delete<K> {
     object: PhantomData<fn() -> K>,
 }
 
+request_options! { Delete<K>; }
+answer_options! { Delete<K>; }
+delete_options! { Delete<K>: options; }
+precondition_options! { Delete<K>: options; }
+
 impl<K: Object> Api<K> {
     /// Deletes one object, or begins to.
     ///
-    /// Without a [`propagation_policy`](Delete::propagation_policy) the kind decides: deleting a job or
-    /// replication controller leaves its pods.
+    /// Without a [`propagation_policy`](Delete::propagation_policy) dependents are deleted in the background. So it is by
+    /// the server's own default, but for jobs and replication controllers, whose pods it would leave running: for these
+    /// two kinds the policy is sent.
     ///
     /// ```
-    /// use kubewire::{Api, ApiResource, Operation, Propagation, Scope};
+    /// use kubewire::{Api, ApiResource, Operation, Scope};
     /// let jobs = Api::dynamic(ApiResource::new("batch", "v1", "Job", "jobs", Scope::Namespaced)).in_namespace("default");
-    /// let call = jobs.delete("j").propagation_policy(Propagation::Background).into_call()?;
+    /// let call = jobs.delete("j").into_call()?;
     /// assert_eq!(call.request().uri(), "/apis/batch/v1/namespaces/default/jobs/j");
     /// assert_eq!(call.request().body(), r#"{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Background"}"#);
     /// # Ok::<(), kubewire::Error>(())
     /// ```
     pub fn delete(&self, name: &str) -> Delete<K> {
         Delete {
-            target: self.object(name),
+            target: Target::bare_object(&self.resource, &self.namespace, name),
             accept: self.view.accept_object(),
-            options: DeleteOptions::default(),
+            options: DeleteOptions::for_kind(&self.resource),
             object: PhantomData,
         }
     }
 }
 
 impl<K> Delete<K> {
-    /// How long the object may take to end, in seconds; 0 is at once. Pods only.
-    pub fn grace_period_seconds(mut self, seconds: i64) -> Self {
-        self.options.grace_period_seconds = Some(seconds);
-        self
-    }
-
-    /// What happens to dependents.
-    pub fn propagation_policy(mut self, policy: Propagation) -> Self {
-        self.options.propagation_policy = Some(policy);
-        self
-    }
-
-    /// Deletes only the object with this uid, not a namesake (else 409).
-    pub fn precondition_uid(mut self, uid: impl Into<String>) -> Self {
-        self.options.preconditions.uid = Some(uid.into());
-        self
-    }
-
-    /// Deletes only this version of the object (else 409).
-    pub fn precondition_resource_version(mut self, version: impl Into<String>) -> Self {
-        self.options.preconditions.resource_version = Some(version.into());
-        self
-    }
-
-    /// The server does everything but delete.
-    pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.options.dry_run = if dry_run { vec!["All"] } else { Vec::new() };
+    /// Deletes an object even if its stored form cannot be read any more. **It may break the cluster**: finalizers and
+    /// dependents are ignored. Needs the verb `unsafe-delete-ignore-read-errors` and a feature gate that is off in
+    /// 1.36, without which servers ignore it. Excludes all other options.
+    pub fn ignore_store_read_error_with_cluster_breaking_potential(mut self, ignore: bool) -> Self {
+        self.options.ignore_store_read_error = ignore;
         self
     }
 }
@@ -168,12 +83,8 @@ impl<K: Object> Operation for Delete<K> {
 
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<DeletedDecoder<K>>, Error> {
         let body = self.options.body()?;
-        let request = request(
-            Method::DELETE,
-            self.target.resolve(namespace)?,
-            self.accept,
-            body,
-        )?;
+        let query = self.target.query(namespace)?;
+        let request = query.request(Method::DELETE, Some(self.accept), body)?;
         Ok(Call::new(Verb::Delete, request, DeletedDecoder::default()))
     }
 }

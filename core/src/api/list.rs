@@ -1,154 +1,126 @@
 //! Listing a collection.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Method, Request};
 
+use super::Api;
+use super::common::{Common, answer_options, request_options};
+use super::list_options::{ListOptions, list_options, selector_options};
 use super::path::Target;
 use super::query::Query;
-use super::{Api, request};
 use crate::Error;
 use crate::call::{Call, Operation, Verb};
 use crate::resource::{ApiResource, Object};
-use crate::stream::{Collect, Items};
+use crate::stream::{Collect, CollectAll, Items};
 
-/// How a `resourceVersion` is meant in a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum VersionMatch {
-    /// The state at exactly this version.
-    Exact,
-    /// This version or a newer one.
-    NotOlderThan,
-}
-
-impl VersionMatch {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Exact => "Exact",
-            Self::NotOlderThan => "NotOlderThan",
-        }
-    }
-}
-
-/// What a list asks for; enough to ask for its next page.
+/// What a list asks for: enough to ask for its next page.
 #[derive(Clone)]
-pub(crate) struct ListRequest {
+pub(crate) struct Pages {
     path: String,
+    common: Common,
     accept: HeaderValue,
-    labels: Option<String>,
-    fields: Option<String>,
-    limit: Option<u32>,
-    timeout_seconds: Option<u32>,
+    options: ListOptions,
+    /// The token that the page which is being read was asked for with.
+    token: Option<String>,
 }
 
-impl ListRequest {
-    fn query(&self) -> Query {
-        let mut query = Query::new(self.path.clone());
-        query.some("labelSelector", self.labels.as_deref());
-        query.some("fieldSelector", self.fields.as_deref());
-        query.number("limit", self.limit.map(i64::from));
-        query.number("timeoutSeconds", self.timeout_seconds.map(i64::from));
-        query
+impl Pages {
+    fn first(&self) -> Result<Request<Bytes>, Error> {
+        let mut query = Query::new(self.path.clone(), self.common.clone());
+        self.options.append(&mut query);
+        query.request(Method::GET, Some(self.accept.clone()), None)
     }
 
     /// The next page: the same selectors and limit, and no version, which the token implies.
-    pub(crate) fn next_page(&self, token: &str) -> Result<Request<Bytes>, Error> {
-        let mut query = self.query();
+    pub(crate) fn next(&self, token: &str) -> Result<(Request<Bytes>, Self), Error> {
+        if self.token.as_deref() == Some(token) {
+            return Err(Error::peer(
+                "the list goes round in circles: its continue token repeats",
+            ));
+        }
+        let mut query = Query::new(self.path.clone(), self.common.clone());
+        self.options.append_selection(&mut query);
         query.pair("continue", token);
-        request(Method::GET, query.finish(), self.accept.clone(), None)
+        let request = query.request(Method::GET, Some(self.accept.clone()), None)?;
+        let next = Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        };
+        Ok((request, next))
     }
 }
 
-/// Lists a collection: one page, collected. See [`Api::list`]; [`items`](Self::items) streams all pages.
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pages({})", self.path)
+    }
+}
+
+/// Lists a collection: one page, collected. See [`Api::list`]; [`items`](Self::items) streams all pages,
+/// [`all_pages`](Self::all_pages) collects them.
 #[derive(Clone)]
 #[must_use = "an operation does nothing until a client carries it"]
 pub struct ListObjects<K> {
     pub(super) target: Target,
     resource: ApiResource,
     accept: HeaderValue,
-    labels: Option<String>,
-    fields: Option<String>,
-    limit: Option<u32>,
-    continue_token: Option<String>,
-    resource_version: Option<String>,
-    version_match: Option<VersionMatch>,
-    timeout_seconds: Option<u32>,
+    options: ListOptions,
+    without_managed_fields: bool,
     object: PhantomData<fn() -> K>,
 }
 
+request_options! { ListObjects<K>; }
+answer_options! { ListObjects<K>; }
+selector_options! { ListObjects<K>: options; }
+list_options! { ListObjects<K>: options; }
+
 impl<K: Object> Api<K> {
-    /// Lists the collection.
+    /// Lists the collection. The answer may come compressed
+    /// ([`accept_gzip(false)`](ListObjects::accept_gzip) switches that off).
     ///
     /// ```
     /// use kubewire::{Api, ApiResource, Operation};
     /// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_all_namespaces();
     /// let call = pods.list().fields("spec.nodeName=n1").limit(50).into_call()?;
     /// assert_eq!(call.request().uri(), "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1&limit=50");
+    /// assert_eq!(call.request().headers()["accept-encoding"], "gzip");
     /// # Ok::<(), kubewire::Error>(())
     /// ```
     pub fn list(&self) -> ListObjects<K> {
+        let mut target = Target::collection(&self.resource, &self.namespace);
+        target.set_gzip(true);
         ListObjects {
-            target: Target::collection(&self.resource, &self.namespace),
+            target,
             resource: self.resource.clone(),
             accept: self.view.accept_list(),
-            labels: None,
-            fields: None,
-            limit: None,
-            continue_token: None,
-            resource_version: None,
-            version_match: None,
-            timeout_seconds: None,
+            options: ListOptions::default(),
+            without_managed_fields: false,
             object: PhantomData,
         }
     }
 }
 
 impl<K: Object> ListObjects<K> {
-    /// Only objects whose labels match (`app=web,tier in (a,b),!old`).
-    pub fn labels(mut self, selector: impl Into<String>) -> Self {
-        self.labels = Some(selector.into());
-        self
-    }
-
-    /// Only objects whose fields match (`metadata.name=x`). Which fields there are depends on the kind.
-    pub fn fields(mut self, selector: impl Into<String>) -> Self {
-        self.fields = Some(selector.into());
-        self
-    }
-
-    /// At most this many objects a page. Servers ignore it together with `resource_version("0")`,
-    /// so that combination is refused.
-    pub fn limit(mut self, limit: u32) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    /// Goes on after a page, with the token of its [`ListMeta`](crate::meta::ListMeta). The other
-    /// options must be the same as for that page, without versions.
-    pub fn continue_token(mut self, token: impl Into<String>) -> Self {
-        self.continue_token = Some(token.into());
-        self
-    }
-
-    /// The version to list at; `0` takes any that the server has cached. See [`version_match`](Self::version_match).
-    pub fn resource_version(mut self, version: impl Into<String>) -> Self {
-        self.resource_version = Some(version.into());
-        self
-    }
-
-    /// How [`resource_version`](Self::resource_version) is meant. Without it servers take it as
-    /// "not older than", with a limit as "exact".
-    pub fn version_match(mut self, how: VersionMatch) -> Self {
-        self.version_match = Some(how);
-        self
-    }
-
-    /// How long the server may take, in seconds.
-    pub fn timeout_seconds(mut self, seconds: u32) -> Self {
-        self.timeout_seconds = Some(seconds);
+    /// Cuts `metadata.managedFields` out of every item before it is decoded: about half of the work and the memory for
+    /// usual objects.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, End, Limits, Operation};
+    /// let maps = Api::dynamic(ApiResource::core("ConfigMap", "configmaps")).in_namespace("default");
+    /// let (_, mut exchange) = maps.list().without_managed_fields().into_call()?.begin(&Limits::default());
+    /// exchange.handle_head(&http::Response::new(()).into_parts().0)?;
+    /// exchange.handle_data(r#"{"items":[{"metadata":{"managedFields":[{"manager":"m"}],"name":"a"}}]}"#.into())?;
+    /// exchange.handle_end(End::Clean)?;
+    /// let list = exchange.poll_item()?.unwrap();
+    /// assert!(list.items[0].metadata.managed_fields.is_none());
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    pub fn without_managed_fields(mut self) -> Self {
+        self.without_managed_fields = true;
         self
     }
 
@@ -170,53 +142,50 @@ impl<K: Object> ListObjects<K> {
         ListItems(self)
     }
 
-    fn build(
-        self,
-        namespace: Option<&str>,
-    ) -> Result<(Request<Bytes>, ApiResource, ListRequest), Error> {
-        let version = self
-            .resource_version
-            .as_deref()
-            .filter(|version| !version.is_empty());
-        let fault = if self.version_match.is_some() && version.is_none() {
-            Some("version_match needs a resource_version")
-        } else if self.version_match == Some(VersionMatch::Exact) && version == Some("0") {
-            Some("version_match(Exact) and resource_version(\"0\") contradict each other")
-        } else if self.continue_token.is_some() && version.is_some_and(|version| version != "0") {
-            Some(
-                "continue_token and resource_version exclude each other: the token implies the version",
-            )
-        } else if self.continue_token.is_some() && self.version_match.is_some() {
-            Some(
-                "continue_token and version_match exclude each other: the token implies the version",
-            )
-        } else if self.limit.is_some_and(|limit| limit > 0) && version == Some("0") {
-            Some(
-                "limit is ignored by servers together with resource_version(\"0\"): leave one of them out",
-            )
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
-            return Err(Error::usage(fault));
-        }
-        let pages = ListRequest {
-            path: self.target.resolve(namespace)?,
+    /// All pages as one [`List`](crate::stream::List). Use it with a [`limit`](Self::limit): a collection asked for without one comes as
+    /// one page anyway. [`Limits::max_body`](crate::Limits::max_body) bounds all pages together.
+    ///
+    /// If the list takes so long that its token expires the call fails with
+    /// [`is_expired`](Error::is_expired): start again, or go on inconsistently with
+    /// [`Error::continue_token`].
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, End, Limits, Operation};
+    /// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_all_namespaces();
+    /// let mut call = pods.list().limit(1).all_pages().into_call()?;
+    /// let mut pages = [
+    ///     r#"{"metadata":{"continue":"t"},"items":[{"metadata":{"name":"a"}}]}"#,
+    ///     r#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"b"}}]}"#,
+    /// ].into_iter();
+    /// let list = loop {
+    ///     let (_, mut exchange) = call.begin(&Limits::default());
+    ///     exchange.handle_head(&http::Response::new(()).into_parts().0)?;
+    ///     exchange.handle_data(pages.next().unwrap().into())?;
+    ///     exchange.handle_end(End::Clean)?;
+    ///     if let Some(list) = exchange.poll_item()? {
+    ///         break list;
+    ///     }
+    ///     call = exchange.follow_up().unwrap();
+    /// };
+    /// assert_eq!(list.items.len(), 2);
+    /// assert_eq!(list.metadata.resource_version.as_deref(), Some("7"));
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    pub fn all_pages(self) -> ListAll<K> {
+        ListAll(self)
+    }
+
+    fn pages(self, namespace: Option<&str>) -> Result<(Request<Bytes>, Pages), Error> {
+        self.options.check()?;
+        let (path, common) = self.target.resolve(namespace)?;
+        let pages = Pages {
+            path,
+            common,
             accept: self.accept,
-            labels: self.labels,
-            fields: self.fields,
-            limit: self.limit,
-            timeout_seconds: self.timeout_seconds,
+            token: self.options.continue_token.clone(),
+            options: self.options,
         };
-        let mut query = pages.query();
-        query.some("continue", self.continue_token.as_deref());
-        query.some("resourceVersion", self.resource_version.as_deref());
-        query.some(
-            "resourceVersionMatch",
-            self.version_match.map(VersionMatch::as_str),
-        );
-        let request = request(Method::GET, query.finish(), pages.accept.clone(), None)?;
-        Ok((request, self.resource, pages))
+        Ok((pages.first()?, pages))
     }
 }
 
@@ -224,8 +193,13 @@ impl<K: Object> Operation for ListObjects<K> {
     type Decoder = Collect<K>;
 
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Collect<K>>, Error> {
-        let (request, resource, _) = self.build(namespace)?;
-        Ok(Call::new(Verb::List, request, Collect::new(resource)))
+        self.options.check()?;
+        let mut query = self.target.query(namespace)?;
+        self.options.append(&mut query);
+        let request = query.request(Method::GET, Some(self.accept), None)?;
+        let mut decoder = Collect::new(self.resource);
+        decoder.skip_managed_fields(self.without_managed_fields);
+        Ok(Call::new(Verb::List, request, decoder))
     }
 }
 
@@ -238,7 +212,29 @@ impl<K: Object> Operation for ListItems<K> {
     type Decoder = Items<K>;
 
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Items<K>>, Error> {
-        let (request, resource, pages) = self.0.build(namespace)?;
-        Ok(Call::new(Verb::List, request, Items::new(resource, pages)))
+        let skip = self.0.without_managed_fields;
+        let resource = self.0.resource.clone();
+        let (request, pages) = self.0.pages(namespace)?;
+        let mut decoder = Items::new(resource, pages);
+        decoder.skip_managed_fields(skip);
+        Ok(Call::new(Verb::List, request, decoder))
+    }
+}
+
+/// Lists all pages of a collection, collected. See [`ListObjects::all_pages`].
+#[derive(Clone)]
+#[must_use = "an operation does nothing until a client carries it"]
+pub struct ListAll<K>(pub(super) ListObjects<K>);
+
+impl<K: Object> Operation for ListAll<K> {
+    type Decoder = CollectAll<K>;
+
+    fn into_call_in(self, namespace: Option<&str>) -> Result<Call<CollectAll<K>>, Error> {
+        let skip = self.0.without_managed_fields;
+        let resource = self.0.resource.clone();
+        let (request, pages) = self.0.pages(namespace)?;
+        let mut decoder = CollectAll::new(resource, pages);
+        decoder.skip_managed_fields(skip);
+        Ok(Call::new(Verb::List, request, decoder))
     }
 }

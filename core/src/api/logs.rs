@@ -3,13 +3,33 @@
 use http::Method;
 use http::header::HeaderValue;
 
+use super::Api;
+use super::common::{answer_options, request_options};
 use super::path::Target;
-use super::query::Query;
-use super::{Api, request};
 use crate::Error;
 use crate::call::{Call, Operation, Raw, Verb};
 use crate::resource::HasLogs;
 use crate::stream::LogLines;
+
+/// Which of a container's outputs a log is to have.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, LogStream, Operation};
+/// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default");
+/// let call = pods.logs("web-0").stream(LogStream::Stderr).into_call()?;
+/// assert_eq!(call.request().uri().query(), Some("stream=Stderr"));
+/// # Ok::<(), kubewire::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LogStream {
+    /// Both, as they came.
+    All,
+    /// Output only.
+    Stdout,
+    /// Error output only.
+    Stderr,
+}
 
 /// Reads a container's log, line by line. See [`Api::logs`].
 #[derive(Clone)]
@@ -26,7 +46,11 @@ pub struct Logs {
     tail_lines: Option<i64>,
     limit_bytes: Option<i64>,
     insecure_backend: bool,
+    stream: Option<LogStream>,
 }
+
+request_options! { Logs; }
+answer_options! { Logs; }
 
 impl<K: HasLogs> Api<K> {
     /// Reads the log of a pod's container as a stream of lines.
@@ -55,6 +79,7 @@ impl<K: HasLogs> Api<K> {
             tail_lines: None,
             limit_bytes: None,
             insecure_backend: false,
+            stream: None,
         }
     }
 }
@@ -115,9 +140,42 @@ impl Logs {
         self
     }
 
+    /// Output or error output alone (`stream`). Servers whose feature gate `PodLogsQuerySplitStreams` is off, as it is by
+    /// default in 1.36, answer 422 to any value.
+    pub fn stream(mut self, stream: LogStream) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
     /// The whole log as it is, collected under [`Limits::max_body`](crate::Limits::max_body).
     pub fn text(self) -> LogText {
         LogText(self)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let one_stream = matches!(self.stream, Some(LogStream::Stdout | LogStream::Stderr));
+        let fault = if self.since_seconds.is_some() && self.since_time.is_some() {
+            "since_seconds and since_time exclude each other"
+        } else if self.since_seconds.is_some_and(|seconds| seconds < 1) {
+            "since_seconds must be at least 1"
+        } else if self
+            .since_time
+            .as_deref()
+            .is_some_and(|time| !is_rfc3339(time))
+        {
+            "since_time must be a time in RFC 3339"
+        } else if self.tail_lines.is_some_and(|lines| lines < 0) {
+            "tail_lines must not be negative"
+        } else if self.limit_bytes.is_some_and(|bytes| bytes < 1) {
+            "limit_bytes must be at least 1"
+        } else if one_stream && self.tail_lines.is_some() {
+            "stream and tail_lines exclude each other: servers cannot count the lines of one stream"
+        } else if self.follow && self.target.has_timeout() {
+            "follow and timeout exclude each other: servers ignore the timeout of a followed log"
+        } else {
+            return Ok(());
+        };
+        Err(Error::usage(fault))
     }
 
     fn build<D: crate::Decode>(
@@ -125,21 +183,8 @@ impl Logs {
         namespace: Option<&str>,
         decoder: D,
     ) -> Result<Call<D>, Error> {
-        let fault = if self.since_seconds.is_some() && self.since_time.is_some() {
-            Some("since_seconds and since_time exclude each other")
-        } else if self.since_seconds.is_some_and(|seconds| seconds < 1) {
-            Some("since_seconds must be at least 1")
-        } else if self.tail_lines.is_some_and(|lines| lines < 0) {
-            Some("tail_lines must not be negative")
-        } else if self.limit_bytes.is_some_and(|bytes| bytes < 1) {
-            Some("limit_bytes must be at least 1")
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
-            return Err(Error::usage(fault));
-        }
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        self.check()?;
+        let mut query = self.target.query(namespace)?;
         query.some("container", self.container.as_deref());
         query.flag("follow", self.follow);
         query.flag("previous", self.previous);
@@ -149,14 +194,47 @@ impl Logs {
         query.number("tailLines", self.tail_lines);
         query.number("limitBytes", self.limit_bytes);
         query.flag("insecureSkipTLSVerifyBackend", self.insecure_backend);
+        query.some(
+            "stream",
+            self.stream.map(|stream| match stream {
+                LogStream::All => "All",
+                LogStream::Stdout => "Stdout",
+                LogStream::Stderr => "Stderr",
+            }),
+        );
         let verb = if self.follow { Verb::Watch } else { Verb::Get };
-        let request = request(
-            Method::GET,
-            query.finish(),
-            HeaderValue::from_static("*/*"),
-            None,
-        )?;
+        let accept = HeaderValue::from_static("*/*");
+        let request = query.request(Method::GET, Some(accept), None)?;
         Ok(Call::new(verb, request, decoder))
+    }
+}
+
+/// What is no time the server would take for "since ever", or refuse.
+fn is_rfc3339(text: &str) -> bool {
+    let shape = b"dddd-dd-ddTdd:dd:dd";
+    let bytes = text.as_bytes();
+    let Some((time, zone)) = bytes.split_at_checked(shape.len()) else {
+        return false;
+    };
+    let fits = shape.iter().zip(time).all(|(want, got)| match want {
+        b'd' => got.is_ascii_digit(),
+        _ => want == got,
+    });
+    let digits = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count()
+    };
+    let zone = match zone.strip_prefix(b".") {
+        Some(fraction) if digits(fraction) == 0 => return false,
+        Some(fraction) => &fraction[digits(fraction)..],
+        None => zone,
+    };
+    fits && match zone {
+        b"Z" => true,
+        [b'+' | b'-', a, b, b':', c, d] => [a, b, c, d].iter().all(|byte| byte.is_ascii_digit()),
+        _ => false,
     }
 }
 
@@ -179,7 +257,7 @@ impl Operation for LogText {
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Raw>, Error> {
         if self.0.follow {
             return Err(Error::usage(
-                "a followed log cannot be collected: stream its lines, or drop follow",
+                "follow and text() exclude each other: stream the lines, or drop follow",
             ));
         }
         self.0.build(namespace, Raw::default())

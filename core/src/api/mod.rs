@@ -1,14 +1,22 @@
 //! The API of one kind of object: operations as values.
 
+mod actions;
+pub(crate) mod common;
 mod delete;
+mod delete_collection;
+mod delete_options;
 mod list;
+mod list_options;
 mod logs;
 mod path;
+mod proxy;
 mod query;
+mod raw;
 mod read;
 #[cfg(feature = "ws")]
 mod sessions;
 mod subresource;
+mod table;
 mod watch;
 mod write;
 
@@ -16,22 +24,28 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request};
+use http::header::HeaderValue;
 
-pub use delete::{Delete, Deleted, DeletedDecoder, Propagation};
-pub(crate) use list::ListRequest;
-pub use list::{ListItems, ListObjects, VersionMatch};
-pub use logs::{LogText, Logs};
+pub use actions::{Bind, CreateToken, Evict, Token};
+pub use delete::{Delete, Deleted, DeletedDecoder};
+pub use delete_collection::{DeleteCollection, DeletedCollection, DeletedCollectionDecoder};
+pub use delete_options::Propagation;
+pub(crate) use list::Pages;
+pub use list::{ListAll, ListItems, ListObjects};
+pub use list_options::VersionMatch;
+pub use logs::{LogStream, LogText, Logs};
 pub use path::Namespace;
+pub use proxy::Proxy;
+pub use raw::{RawChunks, RawJson, RawLines, RawOperation};
 pub use read::{Get, GetOptional};
 #[cfg(feature = "ws")]
 pub use sessions::{AttachOperation, ExecOperation, PortForwardOperation, UpgradeOperation};
-pub use subresource::Subresource;
+pub use subresource::{AnySubresource, Subresource};
+pub use table::{IncludeObject, ListTable, TableApi};
 pub use watch::WatchObjects;
 pub use write::{Create, FieldValidation, Patch, PatchObject, Replace};
 
-use path::Target;
+pub(crate) use path::{Target, group_version_path};
 
 use crate::Error;
 use crate::meta::PartialObjectMetadata;
@@ -76,20 +90,28 @@ pub struct Api<K> {
 enum View {
     Full,
     Metadata,
+    Table,
 }
 
 impl View {
     fn accept_object(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            // A server that cannot convert sends whole objects, of which the metadata is read.
+            Self::Metadata => {
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+            }
+            Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }
 
     fn accept_list(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            Self::Metadata => {
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+            }
+            Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }
 }
@@ -162,7 +184,8 @@ impl<K> Api<K> {
     }
 
     /// The same objects, of which the server sends only the metadata. Get, list, patch, watch and
-    /// delete; what would write a whole object is refused.
+    /// delete; what would write a whole object is refused. From servers that cannot send metadata alone (some aggregated
+    /// APIs) whole objects come, of which the metadata is kept.
     ///
     /// ```
     /// use kubewire::{Api, ApiResource, Operation};
@@ -226,15 +249,26 @@ macro_rules! debug_as_path {
 }
 
 debug_as_path! {
+    AnySubresource: target;
+    Bind: target;
     Create<K>: target;
+    CreateToken: target;
     Delete<K>: target;
+    DeleteCollection<K>: target;
+    Evict: target;
     Get<K>: target;
     GetOptional<K>: 0.target;
+    ListAll<K>: 0.target;
     ListItems<K>: 0.target;
     ListObjects<K>: target;
+    ListTable: target;
     Logs: target;
     LogText: 0.target;
     PatchObject<K>: target;
+    RawChunks: 0.target;
+    RawJson<T>: operation.target;
+    RawLines: 0.target;
+    RawOperation: target;
     Replace<K>: target;
     Subresource<T>: target;
     WatchObjects<K>: target;
@@ -245,31 +279,6 @@ debug_as_path! {
     AttachOperation: target;
     ExecOperation: target;
     PortForwardOperation: target;
-}
-
-/// Puts a request together.
-fn request(
-    method: Method,
-    url: String,
-    accept: HeaderValue,
-    body: Option<(HeaderValue, Bytes)>,
-) -> Result<Request<Bytes>, Error> {
-    let uri = http::Uri::try_from(url).map_err(too_long)?;
-    let mut request = Request::new(Bytes::new());
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    // Room for what clients add, so that the map is allocated once.
-    request.headers_mut().reserve(8);
-    request.headers_mut().insert(ACCEPT, accept);
-    if let Some((content_type, bytes)) = body {
-        request.headers_mut().insert(CONTENT_TYPE, content_type);
-        *request.body_mut() = bytes;
-    }
-    Ok(request)
-}
-
-fn too_long(error: http::uri::InvalidUri) -> Error {
-    Error::usage("the request's URL is too long").with_source(error)
 }
 
 /// Serialises a body now, so that an operation holds bytes and not a borrow.

@@ -1,5 +1,6 @@
 //! URL paths: every segment validated or encoded.
 
+use super::common::Common;
 use crate::resource::{ApiResource, Scope};
 use crate::{Error, ErrorKind};
 
@@ -24,22 +25,45 @@ pub(crate) struct Target {
     /// Where `namespaces/{ns}/` goes, if it is inherited.
     inherit_at: Option<usize>,
     fault: Option<Error>,
+    pub(super) common: Common,
 }
+
+/// For an inherited namespace, a subresource and a usual query.
+const ROOM: usize = 128;
 
 impl Target {
     /// The collection, for get-type verbs: all namespaces are allowed.
     pub(crate) fn collection(resource: &ApiResource, namespace: &Namespace) -> Self {
-        Self::new(resource, namespace, true, 0)
+        Self::new(resource, namespace, true, ROOM)
     }
 
     /// The collection, for verbs that need one namespace.
     pub(crate) fn one_collection(resource: &ApiResource, namespace: &Namespace) -> Self {
-        Self::new(resource, namespace, false, 0)
+        Self::new(resource, namespace, false, ROOM)
     }
 
-    /// One object.
+    /// One object, and room for what may follow.
     pub(crate) fn object(resource: &ApiResource, namespace: &Namespace, name: &str) -> Self {
-        let mut target = Self::new(resource, namespace, false, name.len() + 16);
+        Self::sized_object(resource, namespace, name, ROOM)
+    }
+
+    /// One object, usually without anything that follows: a URI of exactly its length is not moved again.
+    pub(crate) fn bare_object(resource: &ApiResource, namespace: &Namespace, name: &str) -> Self {
+        let room = if *namespace == Namespace::Inherit {
+            ROOM
+        } else {
+            0
+        };
+        Self::sized_object(resource, namespace, name, room)
+    }
+
+    fn sized_object(
+        resource: &ApiResource,
+        namespace: &Namespace,
+        name: &str,
+        room: usize,
+    ) -> Self {
+        let mut target = Self::new(resource, namespace, false, 1 + name.len() + room);
         target.path.push('/');
         target.segment("name", name);
         target
@@ -48,21 +72,58 @@ impl Target {
     /// A subresource of the object.
     pub(crate) fn sub(mut self, subresource: &str) -> Self {
         self.path.push('/');
-        self.path.push_str(subresource);
+        self.token("subresource", subresource);
         self
     }
 
-    fn new(resource: &ApiResource, namespace: &Namespace, all: bool, extra: usize) -> Self {
-        let named = match namespace {
-            Namespace::Named(name) => name.len(),
-            Namespace::Inherit | Namespace::All => 0,
-        };
-        let len = resource.group().len() + resource.version().len() + resource.plural().len();
-        // Room for the prefix, an inherited namespace and some options.
+    /// A path of the caller's own, perhaps with a query.
+    pub(crate) fn raw(path: &str) -> Self {
         let mut target = Self {
-            path: String::with_capacity(len + named + extra + 128),
+            path: path.to_owned(),
             inherit_at: None,
             fault: None,
+            common: Common::default(),
+        };
+        let parsed = path.parse::<http::uri::PathAndQuery>();
+        // What the parser changes (a fragment, which it drops) is not what was meant.
+        let faithful = parsed.is_ok_and(|parsed| parsed.as_str() == path);
+        if !path.starts_with('/') || path.starts_with("//") || !faithful {
+            target.refuse("the path must be in origin form: /path?query, percent-encoded");
+        }
+        target
+    }
+
+    /// What follows a proxied object: slashes stay, everything else is encoded. The tail is never empty, for which the
+    /// server would send a redirect.
+    pub(crate) fn tail(&mut self, tail: &str) {
+        for segment in tail.strip_prefix('/').unwrap_or(tail).split('/') {
+            if matches!(segment, "." | "..") {
+                self.refuse(format!(
+                    "the proxied path may not contain the segment {segment:?}"
+                ));
+            }
+            self.path.push('/');
+            encode(&mut self.path, segment.as_bytes(), |byte| {
+                matches!(byte, b':' | b'@' | b',' | b'=' | b'+' | b'$' | b'!' | b'*')
+            });
+        }
+    }
+
+    fn new(resource: &ApiResource, namespace: &Namespace, all: bool, extra: usize) -> Self {
+        let prefix = match resource.group() {
+            "" => "/api//".len(),
+            group => "/apis///".len() + group.len(),
+        };
+        let scope = match namespace {
+            Namespace::Named(name) => "namespaces//".len() + name.len(),
+            Namespace::Inherit | Namespace::All => 0,
+        };
+        let len = prefix + scope + resource.version().len() + resource.plural().len();
+        let mut target = Self {
+            path: String::with_capacity(len + extra),
+            inherit_at: None,
+            fault: None,
+            common: Common::default(),
         };
         if resource.group().is_empty() {
             target.path.push_str("/api/");
@@ -109,7 +170,7 @@ impl Target {
     fn token(&mut self, what: &str, text: &str) {
         let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
         if text.is_empty() || text.starts_with('.') || !text.bytes().all(fits) {
-            self.refuse(format!("the resource's {what} is not a lower-case name"));
+            self.refuse(format!("the {what} is not a lower-case name of the API"));
             return;
         }
         self.path.push_str(text);
@@ -121,27 +182,59 @@ impl Target {
         }
     }
 
+    /// An option that is wrong by itself.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.fault.get_or_insert(error);
+    }
+
     /// The path, to which a query may be appended.
-    pub(crate) fn resolve(mut self, inherited: Option<&str>) -> Result<String, Error> {
+    pub(crate) fn resolve(mut self, inherited: Option<&str>) -> Result<(String, Common), Error> {
         if let Some(at) = self.inherit_at {
             let Some(namespace) = inherited else {
                 self.refuse("this Api inherits its namespace: carry it with a client, or name the namespace");
                 return Err(self.fault.unwrap_or_else(|| Error::usage("no namespace")));
             };
-            let tail = self.path.split_off(at);
+            let end = self.path.len();
             self.path.push_str("namespaces/");
             self.segment("namespace", namespace);
             self.path.push('/');
-            self.path.push_str(&tail);
+            // Moved into place without another buffer; what is rotated is whole characters.
+            let added = self.path.len() - end;
+            let mut bytes = std::mem::take(&mut self.path).into_bytes();
+            bytes[at..].rotate_right(added);
+            self.path = String::from_utf8(bytes).unwrap_or_default();
         }
-        self.fault.map_or(Ok(self.path), Err)
+        match self.fault {
+            None => Ok((self.path, self.common)),
+            Some(fault) => Err(fault),
+        }
     }
 }
 
+/// The path without a query, which may hold anything.
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.path)
+        f.write_str(self.path.split('?').next().unwrap_or_default())
     }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The path of what describes one version of a group.
+pub(crate) fn group_version_path(group: &str, version: &str) -> Result<http::Uri, Error> {
+    let mut target = Target::raw(if group.is_empty() { "/api/" } else { "/apis/" });
+    if !group.is_empty() {
+        target.token("group", group);
+        target.path.push('/');
+    }
+    target.token("version", version);
+    let (path, _) = target.resolve(None)?;
+    http::Uri::try_from(path)
+        .map_err(|error| Error::usage("the path is too long").with_source(error))
 }
 
 /// What a server accepts as a name in a path: not empty, not `.` or `..`, no `/`, no `%`. An empty
@@ -191,7 +284,7 @@ mod tests {
 
     #[test]
     fn paths_have_the_shape_of_the_scope() {
-        let path = |target: Target, ns| target.resolve(ns).unwrap();
+        let path = |target: Target, ns| target.resolve(ns).map(|(path, _)| path).unwrap();
         assert_eq!(
             path(Target::collection(&PODS, &Namespace::All), None),
             "/api/v1/pods"
@@ -228,7 +321,7 @@ mod tests {
                 Target::object(&PODS, &named(name), "a"),
             ] {
                 assert_eq!(
-                    target.resolve(None).unwrap_err().kind(),
+                    target.resolve(None).err().unwrap().kind(),
                     ErrorKind::Usage,
                     "{name:?}"
                 );

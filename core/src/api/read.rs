@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 use http::Method;
 use http::header::HeaderValue;
 
+use super::Api;
+use super::common::{answer_options, request_options};
 use super::path::Target;
-use super::query::Query;
-use super::{Api, request};
+use super::table::IncludeObject;
 use crate::Error;
 use crate::call::{Call, Json, Operation, Optional, Verb};
 use crate::resource::Object;
@@ -19,8 +20,12 @@ pub struct Get<K> {
     pub(super) target: Target,
     accept: HeaderValue,
     resource_version: Option<String>,
+    pub(super) include_object: Option<IncludeObject>,
     object: PhantomData<fn() -> K>,
 }
+
+request_options! { Get<K>; }
+answer_options! { Get<K>; }
 
 impl<K: Object> Api<K> {
     /// Reads one object.
@@ -33,7 +38,8 @@ impl<K: Object> Api<K> {
     /// # Ok::<(), kubewire::Error>(())
     /// ```
     pub fn get(&self, name: &str) -> Get<K> {
-        Get::new(self.object(name), self.view.accept_object())
+        let target = Target::bare_object(&self.resource, &self.namespace, name);
+        Get::new(target, self.view.accept_object())
     }
 }
 
@@ -43,6 +49,7 @@ impl<K> Get<K> {
             target,
             accept,
             resource_version: None,
+            include_object: None,
             object: PhantomData,
         }
     }
@@ -73,9 +80,13 @@ impl<K> Get<K> {
         namespace: Option<&str>,
         decoder: D,
     ) -> Result<Call<D>, Error> {
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         query.some("resourceVersion", self.resource_version.as_deref());
-        let request = request(Method::GET, query.finish(), self.accept, None)?;
+        query.some(
+            "includeObject",
+            self.include_object.map(IncludeObject::as_str),
+        );
+        let request = query.request(Method::GET, Some(self.accept), None)?;
         Ok(Call::new(Verb::Get, request, decoder))
     }
 }

@@ -1,8 +1,8 @@
 //! Operations that become sessions: exec, attach, port-forward.
 
+use super::Api;
 use super::path::Target;
 use super::query::Query;
-use super::{Api, too_long};
 use crate::Error;
 use crate::resource::{HasAttach, HasExec, HasPortForward};
 use crate::session::{
@@ -189,12 +189,12 @@ impl UpgradeOperation for ExecOperation {
             return Err(Error::usage("exec needs a command"));
         }
         let streams = self.process.streams()?;
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         for argument in &self.command {
             query.pair("command", argument);
         }
         self.process.append(streams, &mut query);
-        let uri = http::Uri::try_from(query.finish()).map_err(too_long)?;
+        let uri = query.uri()?;
         Ok(Upgrade::new(uri, Exec::new(streams)).options(self.process.options))
     }
 }
@@ -222,9 +222,9 @@ impl UpgradeOperation for AttachOperation {
 
     fn into_upgrade_in(self, namespace: Option<&str>) -> Result<Upgrade<Attach>, Error> {
         let streams = self.process.streams()?;
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         self.process.append(streams, &mut query);
-        let uri = http::Uri::try_from(query.finish()).map_err(too_long)?;
+        let uri = query.uri()?;
         Ok(Upgrade::new(uri, Attach::new(streams)).options(self.process.options))
     }
 }
@@ -311,8 +311,7 @@ impl UpgradeOperation for PortForwardTunnelOperation {
     type Protocol = PortForwardTunnel;
 
     fn into_upgrade_in(self, namespace: Option<&str>) -> Result<Upgrade<PortForwardTunnel>, Error> {
-        let query = Query::new(self.alone.target.resolve(namespace)?);
-        let uri = http::Uri::try_from(query.finish()).map_err(too_long)?;
+        let uri = self.alone.target.query(namespace)?.uri()?;
         Ok(Upgrade::new(uri, PortForwardTunnel::new()).options(self.alone.options))
     }
 }
@@ -329,12 +328,12 @@ impl UpgradeOperation for PortForwardOperation {
     type Protocol = PortForward;
 
     fn into_upgrade_in(self, namespace: Option<&str>) -> Result<Upgrade<PortForward>, Error> {
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         for port in &self.ports {
             query.number("ports", Some(i64::from(*port)));
         }
         let protocol = PortForward::new(self.ports)?;
-        let uri = http::Uri::try_from(query.finish()).map_err(too_long)?;
+        let uri = query.uri()?;
         Ok(Upgrade::new(uri, protocol).options(self.options))
     }
 }

@@ -8,14 +8,24 @@ use http::Method;
 use http::header::HeaderValue;
 use serde::Serialize;
 
+use super::common::{answer_options, request_options};
 use super::path::Target;
 use super::query::Query;
-use super::{Api, json_body, request};
+use super::{Api, json_body};
 use crate::Error;
 use crate::call::{Call, Json, Operation, Verb};
 use crate::resource::Object;
 
 /// What the server does with fields that it does not know, or that are there twice.
+///
+/// ```
+/// use kubewire::{Api, ApiResource, Dynamic, FieldValidation, Operation};
+/// const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
+/// let create = Api::dynamic(MAPS).in_namespace("default").create(&Dynamic::new(&MAPS, "settings"));
+/// let call = create.field_validation(FieldValidation::Strict).into_call()?;
+/// assert_eq!(call.request().uri().query(), Some("fieldValidation=Strict"));
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FieldValidation {
@@ -39,14 +49,14 @@ impl FieldValidation {
 
 /// The options that every write has.
 #[derive(Clone, Default)]
-struct WriteOptions {
-    dry_run: bool,
-    field_manager: Option<String>,
-    field_validation: Option<FieldValidation>,
+pub(super) struct WriteOptions {
+    pub(super) dry_run: bool,
+    pub(super) field_manager: Option<String>,
+    pub(super) field_validation: Option<FieldValidation>,
 }
 
 impl WriteOptions {
-    fn append(&self, query: &mut Query) -> Result<(), Error> {
+    pub(super) fn append(&self, query: &mut Query) -> Result<(), Error> {
         if let Some(manager) = &self.field_manager {
             if manager.is_empty() || manager.len() > 128 || manager.chars().any(char::is_control) {
                 return Err(Error::usage(
@@ -67,35 +77,37 @@ impl WriteOptions {
 }
 
 macro_rules! write_options {
-    ($type:ident) => {
-        impl<K> $type<K> {
+    ($($type:ident $(<$k:ident>)?: $field:ident;)*) => {$(
+        impl$(<$k>)? $type$(<$k>)? {
             /// The server does everything but store the result.
             pub fn dry_run(mut self, dry_run: bool) -> Self {
-                self.options.dry_run = dry_run;
+                self.$field.dry_run = dry_run;
                 self
             }
 
             /// Who owns the fields that are written: 1 to 128 printable characters. Set it: the
             /// server's default is the first word of the User-Agent.
             pub fn field_manager(mut self, manager: impl Into<String>) -> Self {
-                self.options.field_manager = Some(manager.into());
+                self.$field.field_manager = Some(manager.into());
                 self
             }
 
             /// What happens to unknown and duplicate fields.
-            pub fn field_validation(mut self, validation: FieldValidation) -> Self {
-                self.options.field_validation = Some(validation);
+            pub fn field_validation(mut self, validation: crate::FieldValidation) -> Self {
+                self.$field.field_validation = Some(validation);
                 self
             }
         }
-    };
+    )*};
 }
 
-write_options!(Create);
-write_options!(Replace);
-write_options!(PatchObject);
+pub(super) use write_options;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+write_options! { Create<K>: options; Replace<K>: options; PatchObject<K>: options; }
+request_options! { Create<K>; Replace<K>; PatchObject<K>; }
+answer_options! { Create<K>; Replace<K>; PatchObject<K>; }
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Creates an object: `POST` on the collection. See [`Api::create`].
 #[derive(Clone)]
@@ -123,17 +135,27 @@ impl<K: Object> Api<K> {
     where
         K: Serialize,
     {
-        Create {
-            target: self.whole(Target::one_collection(&self.resource, &self.namespace)),
-            body: json_body(object),
-            options: WriteOptions::default(),
-            object: PhantomData,
-        }
+        let collection = Target::one_collection(&self.resource, &self.namespace);
+        Create::new(self.whole(collection), object)
     }
 
     /// Replaces an object as a whole. What the body leaves out is cleared. With
     /// `metadata.resourceVersion` in the body the write is refused (409) if the object has changed since; without
     /// it most kinds are overwritten. The body's name, if it has one, must be the same.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, Dynamic, Operation};
+    /// let maps = Api::dynamic(ApiResource::core("ConfigMap", "configmaps")).in_namespace("default");
+    /// // What was read before, with its version and with fields that nobody here knows:
+    /// let mut object: Dynamic = serde_json::from_str(
+    ///     r#"{"kind":"ConfigMap","metadata":{"name":"settings","resourceVersion":"7"},"future":{}}"#).unwrap();
+    /// object.set("data", &serde_json::json!({"k": "v"}))?;
+    /// let call = maps.replace("settings", &object).into_call()?;
+    /// assert_eq!(call.request().method(), "PUT");
+    /// assert_eq!(call.request().body(),
+    ///     r#"{"kind":"ConfigMap","metadata":{"name":"settings","resourceVersion":"7"},"future":{},"data":{"k":"v"}}"#);
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn replace(&self, name: &str, object: &K) -> Replace<K>
     where
         K: Serialize,
@@ -157,13 +179,24 @@ impl<K: Object> Api<K> {
     }
 }
 
+impl<K> Create<K> {
+    pub(super) fn new(target: Target, body: &impl Serialize) -> Self {
+        Self {
+            target,
+            body: json_body(body),
+            options: WriteOptions::default(),
+            object: PhantomData,
+        }
+    }
+}
+
 impl<K: Object> Operation for Create<K> {
     type Decoder = Json<K>;
 
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Json<K>>, Error> {
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         self.options.append(&mut query)?;
-        let request = request(Method::POST, query.finish(), JSON, Some((JSON, self.body?)))?;
+        let request = query.request(Method::POST, Some(JSON), Some((JSON, self.body?)))?;
         Ok(Call::new(Verb::Create, request, Json::default()))
     }
 }
@@ -193,9 +226,9 @@ impl<K: Object> Operation for Replace<K> {
     type Decoder = Json<K>;
 
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Json<K>>, Error> {
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         self.options.append(&mut query)?;
-        let request = request(Method::PUT, query.finish(), JSON, Some((JSON, self.body?)))?;
+        let request = query.request(Method::PUT, Some(JSON), Some((JSON, self.body?)))?;
         Ok(Call::new(Verb::Update, request, Json::default()))
     }
 }
@@ -304,17 +337,19 @@ impl<K: Object> Operation for PatchObject<K> {
     fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Json<K>>, Error> {
         let is_apply = self.patch.form == Form::Apply;
         if is_apply && self.options.field_manager.is_none() {
-            return Err(Error::usage("server-side apply needs a field_manager"));
+            return Err(Error::usage("Patch::apply needs a field_manager"));
         }
         if !is_apply && self.force.is_some() {
-            return Err(Error::usage("force is for server-side apply only"));
+            return Err(Error::usage(
+                "force and a patch that is not Patch::apply exclude each other: only server-side apply has conflicts",
+            ));
         }
-        let mut query = Query::new(self.target.resolve(namespace)?);
+        let mut query = self.target.query(namespace)?;
         self.options.append(&mut query)?;
         query.flag("force", self.force == Some(true));
         let content_type = self.patch.content_type();
         let body = Some((content_type, self.patch.body?));
-        let request = request(Method::PATCH, query.finish(), self.accept, body)?;
+        let request = query.request(Method::PATCH, Some(self.accept), body)?;
         Ok(Call::new(Verb::Patch, request, Json::default()))
     }
 }

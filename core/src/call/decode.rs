@@ -75,7 +75,8 @@ pub trait Decode {
     }
 }
 
-/// A decoder that gives exactly one item.
+/// A decoder that gives exactly one item, perhaps only after its [`follow_up`](Decode::follow_up)s: an answer
+/// without an item goes on with the next call.
 pub trait Unary: Decode {}
 
 /// A decoder that gives any number of items.

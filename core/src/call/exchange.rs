@@ -5,24 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use super::gzip::Gunzip;
+use super::headers::{Warning, retry_after, warnings};
 use super::{Call, Decode, End, Verb};
 use crate::error::Failure;
 use crate::meta::Status;
 use crate::{Error, ErrorKind, Limits};
-
-/// A `Warning` header of the API server: a deprecation, an unknown field, a policy's advice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Warning {
-    /// 299 from a Kubernetes server.
-    pub code: u16,
-    /// Who warns; `-` from a Kubernetes server.
-    pub agent: String,
-    /// For people.
-    pub text: String,
-}
 
 enum State {
     Head,
@@ -31,7 +21,6 @@ enum State {
     Failure {
         code: StatusCode,
         retry_after: Option<Duration>,
-        audit_id: Option<String>,
         body: BytesMut,
     },
     Done,
@@ -42,27 +31,43 @@ enum State {
 /// After each `handle_*`, drain [`poll_item`](Self::poll_item) before more data is fed; [`wants_data`](Self::wants_data)
 /// is false until then. A failed answer becomes an [`ErrorKind::Api`] error, whatever its body is.
 /// Terminal errors repeat; items that were complete before the fault come first.
+///
+/// A body in gzip is inflated in small pieces as items are polled, so that a few bytes that stand for gigabytes meet
+/// [`Limits`] and not the memory.
 #[must_use]
 pub struct Exchange<D: Decode> {
     decoder: D,
     state: State,
     verb: Verb,
+    /// Whether the request was a POST: some failures mean something else then.
+    posted: bool,
+    gzip: Option<Gunzip>,
+    /// How the compressed body ended, while some of it is still to be inflated.
+    ending: Option<End>,
     max_error_body: usize,
     fault: Option<Error>,
     recovered: VecDeque<D::Item>,
     warnings: Vec<Warning>,
+    audit_id: Option<HeaderValue>,
+    /// The `Content-Type`, if it is not JSON.
+    odd_type: Option<HeaderValue>,
 }
 
 impl<D: Decode> Exchange<D> {
-    pub(super) fn new(decoder: D, verb: Verb, limits: &Limits) -> Self {
+    pub(super) fn new(decoder: D, verb: Verb, method: &Method, limits: &Limits) -> Self {
         Self {
             decoder,
             state: State::Head,
             verb,
+            posted: method == Method::POST,
+            gzip: None,
+            ending: None,
             max_error_body: limits.max_error_body,
             fault: None,
             recovered: VecDeque::new(),
             warnings: Vec::new(),
+            audit_id: None,
+            odd_type: None,
         }
     }
 
@@ -83,14 +88,18 @@ impl<D: Decode> Exchange<D> {
             .iter()
             .flat_map(|value| warnings(value.as_bytes()))
             .collect();
+        self.audit_id = head.headers.get("audit-id").cloned();
+        let coding = coding(&head.headers);
+        if coding == Coding::Gzip {
+            self.gzip = Some(Gunzip::new());
+        }
         if head.status.is_success() {
-            if let Some(coding) = head.headers.get(header::CONTENT_ENCODING)
-                && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-            {
+            if coding == Coding::Unknown {
                 return self.fail(Error::peer(
                     "the answer has a content coding that was not asked for",
                 ));
             }
+            self.odd_type = odd_type(&head.headers);
             self.state = State::Body;
             let result = self.decoder.handle_head(head);
             return result.or_else(|error| self.fail(error));
@@ -98,10 +107,6 @@ impl<D: Decode> Exchange<D> {
         self.state = State::Failure {
             code: head.status,
             retry_after: retry_after(&head.headers),
-            audit_id: head
-                .headers
-                .get("audit-id")
-                .and_then(|id| Some(id.to_str().ok()?.to_owned())),
             body: BytesMut::new(),
         };
         Ok(())
@@ -115,21 +120,58 @@ impl<D: Decode> Exchange<D> {
     pub fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.check()?;
         match &mut self.state {
-            State::Body => {
-                if chunk.is_empty() {
-                    return Ok(());
+            State::Body if self.ending.is_none() => match &mut self.gzip {
+                None if chunk.is_empty() => Ok(()),
+                None => {
+                    let result = self.decoder.handle_data(chunk);
+                    result.or_else(|error| self.fail(error))
                 }
-                let result = self.decoder.handle_data(chunk);
-                result.or_else(|error| self.fail(error))
-            }
+                Some(gzip) => {
+                    gzip.push(chunk);
+                    let result = self.inflate();
+                    result.or_else(|error| self.fail(error))
+                }
+            },
             State::Failure { body, .. } => {
-                let room = self.max_error_body.saturating_sub(body.len());
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                let max = self.max_error_body;
+                match &mut self.gzip {
+                    None => keep(body, &chunk, max),
+                    Some(gzip) => {
+                        gzip.push(chunk);
+                        // What is wrong with the body of a failure matters less than the failure.
+                        while let (true, Ok(Some(piece))) = (body.len() < max, gzip.pull()) {
+                            keep(body, &piece, max);
+                        }
+                        gzip.discard();
+                    }
+                }
                 Ok(())
             }
             State::Head => self.fail(Error::usage("body data came before the head")),
-            State::Done => self.fail(Error::usage("body data came after the end")),
+            State::Body | State::Done => self.fail(Error::usage("body data came after the end")),
         }
+    }
+
+    /// Gives the decoder as much of the compressed input as makes an item.
+    fn inflate(&mut self) -> Result<(), Error> {
+        let Some(gzip) = &mut self.gzip else {
+            return Ok(());
+        };
+        while !self.decoder.has_items() {
+            if let Some(piece) = gzip.pull()? {
+                self.decoder.handle_data(piece)?;
+                continue;
+            }
+            let Some(end) = self.ending.take() else {
+                break;
+            };
+            self.state = State::Done;
+            let whole = gzip.is_complete();
+            return self
+                .decoder
+                .handle_end(if whole { end } else { End::Truncated });
+        }
+        Ok(())
     }
 
     /// The end of the body.
@@ -140,6 +182,12 @@ impl<D: Decode> Exchange<D> {
     pub fn handle_end(&mut self, end: End) -> Result<(), Error> {
         self.check()?;
         match std::mem::replace(&mut self.state, State::Done) {
+            State::Body if self.gzip.is_some() => {
+                self.state = State::Body;
+                self.ending.get_or_insert(end);
+                let result = self.inflate();
+                result.or_else(|error| self.fail(error))
+            }
             State::Body => {
                 let result = self.decoder.handle_end(end);
                 result.or_else(|error| self.fail(error))
@@ -147,7 +195,6 @@ impl<D: Decode> Exchange<D> {
             State::Failure {
                 code,
                 retry_after,
-                audit_id,
                 body,
             } => {
                 let body = body.freeze();
@@ -158,8 +205,9 @@ impl<D: Decode> Exchange<D> {
                     status,
                     body,
                     retry_after,
-                    audit_id,
-                });
+                    audit_id: self.audit_id().map(str::to_owned),
+                })
+                .posted(self.posted);
                 if let Some(item) = self.decoder.recover(&error) {
                     self.recovered.push_back(item);
                     return Ok(());
@@ -183,20 +231,40 @@ impl<D: Decode> Exchange<D> {
         if let Some(item) = self.recovered.pop_front() {
             return Ok(Some(item));
         }
-        match self.decoder.poll_item() {
-            Ok(Some(item)) => Ok(Some(item)),
-            Ok(None) => self.check().map(|()| None),
-            Err(error) if error.kind() == ErrorKind::Object => Err(error),
-            Err(error) => {
-                self.fault.get_or_insert(error);
-                self.check().map(|()| None)
+        loop {
+            match self.decoder.poll_item() {
+                Ok(Some(item)) => return Ok(Some(item)),
+                Ok(None) if self.fault.is_none() && self.has_compressed() => {
+                    if let Err(error) = self.inflate() {
+                        let _ = self.fail(error);
+                    }
+                }
+                Ok(None) => return self.check().map(|()| None),
+                Err(error) if error.kind() == ErrorKind::Object => return Err(error),
+                Err(error) => {
+                    let error = self.explain(error);
+                    self.fault.get_or_insert(error);
+                    return self.check().map(|()| None);
+                }
             }
         }
     }
 
+    /// Whether there is input that was not inflated yet, or an end that was not reached.
+    fn has_compressed(&self) -> bool {
+        matches!(self.state, State::Body)
+            && self
+                .gzip
+                .as_ref()
+                .is_some_and(|gzip| gzip.has_input() || self.ending.is_some())
+    }
+
     /// False while items wait to be polled, after the end, and after a fault.
     pub fn wants_data(&self) -> bool {
-        !matches!(self.state, State::Done) && self.fault.is_none() && !self.decoder.has_items()
+        !matches!(self.state, State::Done)
+            && self.fault.is_none()
+            && !self.decoder.has_items()
+            && !self.has_compressed()
     }
 
     /// Whether the body has ended and every item was polled.
@@ -207,6 +275,11 @@ impl<D: Decode> Exchange<D> {
     /// The `Warning` headers of the answer.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// The `Audit-Id` of the answer, by which a cluster's audit log can be searched.
+    pub fn audit_id(&self) -> Option<&str> {
+        self.audit_id.as_ref()?.to_str().ok()
     }
 
     /// What the call does.
@@ -225,7 +298,8 @@ impl<D: Decode> Exchange<D> {
             State::Failure { body, .. } => body.len(),
             State::Head | State::Body | State::Done => 0,
         };
-        own + self.decoder.buffered()
+        let compressed = self.gzip.as_ref().map_or(0, Gunzip::buffered);
+        own + compressed + self.decoder.buffered()
     }
 
     /// After the end: the call that continues this answer (the next page of a list), if there is one.
@@ -240,7 +314,22 @@ impl<D: Decode> Exchange<D> {
         self.fault.clone().map_or(Ok(()), Err)
     }
 
+    /// An answer that does not decode is often somebody else's: a login page, a load balancer's excuse.
+    fn explain(&self, error: Error) -> Error {
+        match self.odd_type.as_ref().and_then(|odd| odd.to_str().ok()) {
+            Some(odd) if error.kind() == ErrorKind::Peer => {
+                let odd: String = odd.chars().take(80).collect();
+                Error::peer(format!(
+                    "the answer cannot be decoded, its content type is {odd}"
+                ))
+                .with_source(error)
+            }
+            _ => error,
+        }
+    }
+
     fn fail(&mut self, error: Error) -> Result<(), Error> {
+        let error = self.explain(error);
         self.fault = Some(error.clone());
         self.state = State::Done;
         Err(error)
@@ -257,88 +346,37 @@ impl<D: Decode> fmt::Debug for Exchange<D> {
     }
 }
 
-/// Whole seconds only: API servers send nothing else.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
+/// Adds to what is kept of a failure's body.
+fn keep(body: &mut BytesMut, chunk: &[u8], max: usize) {
+    let room = max.saturating_sub(body.len());
+    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+}
+
+fn odd_type(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(header::CONTENT_TYPE)?;
+    let json = value
         .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+        .is_ok_and(|text| text.to_ascii_lowercase().contains("json"));
+    (!json).then(|| value.clone())
 }
 
-/// Parses the value of one `Warning` header line: `299 - "text"`, several of them separated by
-/// commas (RFC 7234 section 5.5). What does not parse is left out.
-fn warnings(value: &[u8]) -> Vec<Warning> {
-    fn one(input: &str) -> Option<(Warning, &str)> {
-        let (code, rest) = input.split_once(' ')?;
-        let code = code.parse().ok().filter(|_| code.len() == 3)?;
-        let (agent, rest) = rest.split_once(' ')?;
-        let mut chars = rest.strip_prefix('"')?.char_indices();
-        let mut text = String::new();
-        while let Some((at, char)) = chars.next() {
-            match char {
-                '"' => {
-                    let rest = &rest[at + 2..];
-                    return Some((
-                        Warning {
-                            code,
-                            agent: agent.to_owned(),
-                            text,
-                        },
-                        rest,
-                    ));
-                }
-                '\\' => text.push(chars.next()?.1),
-                _ => text.push(char),
-            }
-        }
-        None
-    }
-    let value = String::from_utf8_lossy(value);
-    let mut rest = value.trim();
-    let mut found = Vec::new();
-    while let Some((warning, after)) = one(rest) {
-        found.push(warning);
-        // An optional date in quotes, which holds a comma, may follow the text.
-        let after = after.trim_start();
-        let after = after
-            .strip_prefix('"')
-            .and_then(|date| Some(date.split_once('"')?.1))
-            .unwrap_or(after);
-        rest = after.split_once(',').map_or("", |(_, next)| next.trim());
-    }
-    found
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Identity,
+    Gzip,
+    Unknown,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_are_unquoted_and_split() {
-        let found = warnings(
-            br#"299 - "unknown field \"a, b\"", 299 agent "two" "Mon, 23 Nov 2026 06:19:17 GMT", 199 - """#,
-        );
-        assert_eq!(found.len(), 3, "{found:?}");
-        assert_eq!((found[2].code, found[2].text.as_str()), (199, ""));
-        assert_eq!(found[0].text, "unknown field \"a, b\"");
-        assert_eq!(
-            (found[1].agent.as_str(), found[1].text.as_str()),
-            ("agent", "two")
-        );
-        for garbage in [
-            &b""[..],
-            b"299",
-            b"299 -",
-            b"299 - \"open",
-            b"299 - \"a\\",
-            b"abc - \"x\"",
-            b"\xff\xff",
-        ] {
-            assert_eq!(warnings(garbage), [], "{garbage:?}");
-        }
+fn coding(headers: &HeaderMap) -> Coding {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is = |value: &[u8], name: &str| value.eq_ignore_ascii_case(name.as_bytes());
+    match (
+        codings.next().map(|value| value.as_bytes().trim_ascii()),
+        codings.next(),
+    ) {
+        (None, _) => Coding::Identity,
+        (Some(value), None) if value.is_empty() || is(value, "identity") => Coding::Identity,
+        (Some(value), None) if is(value, "gzip") || is(value, "x-gzip") => Coding::Gzip,
+        (Some(_), _) => Coding::Unknown,
     }
 }

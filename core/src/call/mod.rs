@@ -3,6 +3,8 @@
 mod decode;
 mod endpoint;
 mod exchange;
+mod gzip;
+mod headers;
 mod json;
 
 use std::fmt;
@@ -11,7 +13,9 @@ use bytes::Bytes;
 
 pub use decode::{Decode, End, Streaming, Unary};
 pub use endpoint::Endpoint;
-pub use exchange::{Exchange, Warning};
+pub use exchange::Exchange;
+pub use headers::Warning;
+
 pub use json::{Json, Optional, Raw};
 pub(crate) use json::{decode, identify};
 
@@ -111,7 +115,8 @@ impl<D: Decode> Call<D> {
     /// Splits the call into the request to send and the machine that takes the answer.
     pub fn begin(mut self, limits: &Limits) -> (http::Request<Bytes>, Exchange<D>) {
         self.decoder.begin(limits);
-        (self.request, Exchange::new(self.decoder, self.verb, limits))
+        let exchange = Exchange::new(self.decoder, self.verb, self.request.method(), limits);
+        (self.request, exchange)
     }
 }
 

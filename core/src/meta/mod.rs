@@ -2,7 +2,11 @@
 
 mod object;
 mod status;
+mod table;
 
-pub(crate) use object::Key;
-pub use object::{ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, TypeMeta};
+pub(crate) use object::{Key, null_default};
+pub use object::{
+    ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, ShardInfo, TypeMeta,
+};
 pub use status::{Status, StatusCause, StatusDetails};
+pub use table::{Table, TableColumn, TableRow, TableRowCondition};

@@ -48,6 +48,19 @@ pub struct ListMeta {
     /// An estimate of how many items follow, only without selectors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remaining_item_count: Option<i64>,
+    /// The part of the collection that this is, if the server applied a
+    /// [`shard_selector`](crate::ListObjects::shard_selector).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard_info: Option<ShardInfo>,
+}
+
+/// Which part of a collection a list has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ShardInfo {
+    /// The selector that the server applied.
+    pub selector: String,
 }
 
 impl ListMeta {
@@ -78,6 +91,9 @@ pub struct OwnerReference {
     /// Whether foreground deletion of the owner waits for this object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block_owner_deletion: Option<bool>,
+    /// Fields that are not known here.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
 }
 
 /// Metadata of an object. Fields that this version does not know are kept in
@@ -113,8 +129,8 @@ pub struct ObjectMeta {
     pub finalizers: Vec<String>,
     /// Who manages which field, as raw JSON: it is half of many objects and rarely read.
     pub managed_fields: Option<Box<RawValue>>,
-    /// Fields that are not known here.
-    pub other: serde_json::Map<String, serde_json::Value>,
+    /// Fields that are not known here, as they came.
+    pub other: BTreeMap<String, Box<RawValue>>,
 }
 
 impl<'de> Deserialize<'de> for ObjectMeta {

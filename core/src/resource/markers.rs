@@ -27,6 +27,16 @@ markers! {
     HasEphemeralContainers;
     /// Kinds with a `resize` subresource: pods.
     HasResize;
+    /// Kinds with a `binding` subresource: pods.
+    HasBinding;
+    /// Kinds with a `token` subresource: service accounts.
+    HasToken;
+    /// Kinds with an `approval` subresource: certificate signing requests.
+    HasApproval;
+    /// Kinds with a `finalize` subresource: namespaces.
+    HasFinalize;
+    /// Kinds with a `proxy` subresource: pods, services, nodes.
+    HasProxy;
 }
 
 #[cfg(feature = "k8s-openapi")]
@@ -35,10 +45,13 @@ mod k8s {
     use super::*;
     use k8s_openapi::api::networking::v1 as networking;
     use k8s_openapi::api::{
-        apps::v1 as apps, autoscaling::v2 as autoscaling, batch::v1 as batch, core::v1 as core,
-        policy::v1 as policy,
+        admissionregistration::v1 as admission, apps::v1 as apps,
+        autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling, batch::v1 as batch,
+        certificates::v1 as certificates, core::v1 as core, flowcontrol::v1 as flowcontrol,
+        policy::v1 as policy, storage::v1 as storage,
     };
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+    use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 
     macro_rules! table {
         ($($marker:ident: $($type:ty),*;)*) => {$($(impl $marker for $type {})*)*};
@@ -49,7 +62,10 @@ mod k8s {
             core::Pod, core::ReplicationController, core::ResourceQuota, core::Service,
             apps::DaemonSet, apps::Deployment, apps::ReplicaSet, apps::StatefulSet,
             batch::CronJob, batch::Job, autoscaling::HorizontalPodAutoscaler,
-            policy::PodDisruptionBudget, networking::Ingress, apiextensions::CustomResourceDefinition;
+            policy::PodDisruptionBudget, networking::Ingress, networking::ServiceCIDR,
+            apiextensions::CustomResourceDefinition, apiregistration::APIService, autoscaling_v1::HorizontalPodAutoscaler,
+            certificates::CertificateSigningRequest, storage::VolumeAttachment,
+            admission::ValidatingAdmissionPolicy, flowcontrol::FlowSchema, flowcontrol::PriorityLevelConfiguration;
         HasScale: core::ReplicationController, apps::Deployment, apps::ReplicaSet, apps::StatefulSet;
         HasLogs: core::Pod;
         HasExec: core::Pod;
@@ -58,5 +74,14 @@ mod k8s {
         HasEviction: core::Pod;
         HasEphemeralContainers: core::Pod;
         HasResize: core::Pod;
+        HasBinding: core::Pod;
+        HasToken: core::ServiceAccount;
+        HasApproval: certificates::CertificateSigningRequest;
+        HasFinalize: core::Namespace;
+        HasProxy: core::Pod, core::Service, core::Node;
+    }
+
+    k8s_openapi::k8s_if_ge_1_34! {
+        impl HasStatus for k8s_openapi::api::resource::v1::ResourceClaim {}
     }
 }

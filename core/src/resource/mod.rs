@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 
 pub use dynamic::Dynamic;
 pub use markers::{
-    HasAttach, HasEphemeralContainers, HasEviction, HasExec, HasLogs, HasPortForward, HasResize,
-    HasScale, HasStatus,
+    HasApproval, HasAttach, HasBinding, HasEphemeralContainers, HasEviction, HasExec, HasFinalize,
+    HasLogs, HasPortForward, HasProxy, HasResize, HasScale, HasStatus, HasToken,
 };
 pub use scale::{Scale, ScaleSpec, ScaleStatus};
 

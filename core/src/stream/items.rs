@@ -317,6 +317,11 @@ impl ItemSplitter {
         self.is_ended() && (self.saw_items || unescape(&self.kind).ends_with("List"))
     }
 
+    /// Whether the list's `items` have begun.
+    pub(crate) fn saw_items(&self) -> bool {
+        self.saw_items
+    }
+
     /// Whether the JSON ended, as a list or not.
     pub(crate) fn is_ended(&self) -> bool {
         self.at == At::End && self.fault.is_none()

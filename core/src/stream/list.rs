@@ -4,11 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use http::Request;
 
-use super::ItemSplitter;
-use crate::api::ListRequest;
-use crate::call::{Call, Decode, End, Streaming, Unary, decode};
+use super::{ItemSplitter, strip};
+use crate::api::Pages;
+use crate::call::{Call, Decode, End, Streaming, Unary, Verb, decode};
 use crate::meta::ListMeta;
 use crate::resource::{ApiResource, Object};
 use crate::{Error, ErrorKind, Limits};
@@ -23,11 +22,45 @@ pub struct List<K> {
     pub items: Vec<K>,
 }
 
+/// The JSON of single objects of a collection to objects.
+#[derive(Clone)]
+pub(super) struct Objects {
+    resource: ApiResource,
+    pub(super) skip_managed_fields: bool,
+    scratch: Vec<u8>,
+}
+
+impl Objects {
+    pub(super) fn new(resource: ApiResource) -> Self {
+        Self {
+            resource,
+            skip_managed_fields: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Decodes one object; an object that is no JSON is that object's fault only.
+    pub(super) fn decode<K: Object>(&mut self, json: &[u8]) -> Result<K, Error> {
+        let stripped = if self.skip_managed_fields {
+            strip::managed_fields(json, &mut self.scratch)
+        } else {
+            None
+        };
+        match serde_json::from_slice::<K>(stripped.unwrap_or(json)) {
+            Ok(mut object) => {
+                object.fill_types(&self.resource);
+                Ok(object)
+            }
+            Err(error) => Err(Error::object(&error, crate::call::identify(json))),
+        }
+    }
+}
+
 /// Raw items to objects.
 #[derive(Clone)]
 struct ItemDecoder {
     splitter: ItemSplitter,
-    resource: ApiResource,
+    objects: Objects,
     done: bool,
 }
 
@@ -35,34 +68,34 @@ impl ItemDecoder {
     fn new(resource: ApiResource) -> Self {
         Self {
             splitter: ItemSplitter::new(0),
-            resource,
+            objects: Objects::new(resource),
             done: false,
         }
     }
 
     fn next<K: Object>(&mut self) -> Option<Result<K, Error>> {
         let json = self.splitter.next_item()?;
-        Some(decode_object(&json, &self.resource))
+        Some(self.objects.decode(&json))
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
-        if self.splitter.is_complete() {
-            // Unreadable metadata may hide a continue token: the list must not look like the last page.
-            self.metadata().map_err(|error| {
-                Error::peer("the list's metadata does not decode").with_source(error)
-            })?;
-            self.done = true;
-            return Ok(());
-        }
-        if self.splitter.is_ended() {
-            return Err(Error::peer("the answer is not a list"));
-        }
-        let how = if end == End::Clean {
-            "ended early"
-        } else {
-            "was cut off"
+        let fault = match end {
+            // Also where the JSON is complete: what was to follow may have been a checksum.
+            End::Truncated => "the list was cut off",
+            End::Clean if self.splitter.is_complete() => {
+                // Unreadable metadata may hide a continue token: the list must not look like the last page.
+                self.metadata().map_err(|error| {
+                    Error::peer("the list's metadata does not decode").with_source(error)
+                })?;
+                self.done = true;
+                return Ok(());
+            }
+            End::Clean if self.splitter.is_ended() => {
+                return Err(Error::peer("the answer is not a list"));
+            }
+            End::Clean => "the list ended early",
         };
-        Err(Error::new(ErrorKind::Truncated, format!("the list {how}")))
+        Err(Error::new(ErrorKind::Truncated, fault))
     }
 
     fn metadata(&self) -> Result<ListMeta, Error> {
@@ -70,17 +103,6 @@ impl ItemDecoder {
             b"" | b"null" => Ok(ListMeta::default()),
             json => decode(json),
         }
-    }
-}
-
-/// Decodes one object of a collection; an object that is no JSON is that object's fault only.
-pub(super) fn decode_object<K: Object>(json: &[u8], resource: &ApiResource) -> Result<K, Error> {
-    match serde_json::from_slice::<K>(json) {
-        Ok(mut object) => {
-            object.fill_types(resource);
-            Ok(object)
-        }
-        Err(error) => Err(Error::object(&error, crate::call::identify(json))),
     }
 }
 
@@ -106,13 +128,22 @@ impl<K: Object> Collect<K> {
         }
     }
 
+    /// Cuts `metadata.managedFields` out of items before they are decoded.
+    pub fn skip_managed_fields(&mut self, skip: bool) {
+        self.items.objects.skip_managed_fields = skip;
+    }
+
+    pub(crate) fn saw_items(&self) -> bool {
+        self.items.splitter.saw_items()
+    }
+
     fn collect(&mut self) -> Result<(), Error> {
         while let Some(json) = self.items.splitter.next_item() {
             self.seen += json.len();
             if self.seen > self.max_body {
                 return Err(Error::limit("the list is longer than Limits::max_body"));
             }
-            self.list.push(decode_object(&json, &self.items.resource)?);
+            self.list.push(self.items.objects.decode(&json)?);
         }
         Ok(())
     }
@@ -167,11 +198,95 @@ impl<K> fmt::Debug for Collect<K> {
     }
 }
 
+/// Collects all pages as one [`List`]. After a page that is not the last there is no item: the call goes on
+/// with [`follow_up`](Decode::follow_up).
+#[derive(Clone)]
+pub struct CollectAll<K> {
+    page: Collect<K>,
+    pages: Pages,
+    next: Option<NextPage>,
+}
+
+/// The request for the page after this one.
+type NextPage = (http::Request<Bytes>, Pages);
+
+impl<K: Object> CollectAll<K> {
+    pub(crate) fn new(resource: ApiResource, pages: Pages) -> Self {
+        Self {
+            page: Collect::new(resource),
+            pages,
+            next: None,
+        }
+    }
+
+    /// Cuts `metadata.managedFields` out of items before they are decoded.
+    pub fn skip_managed_fields(&mut self, skip: bool) {
+        self.page.skip_managed_fields(skip);
+    }
+}
+
+impl<K: Object> Decode for CollectAll<K> {
+    type Item = List<K>;
+
+    fn begin(&mut self, limits: &Limits) {
+        self.page.begin(limits);
+    }
+
+    fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.page.handle_data(chunk)
+    }
+
+    fn handle_end(&mut self, end: End) -> Result<(), Error> {
+        self.page.handle_end(end)?;
+        let metadata = self.page.items.metadata()?;
+        if let Some(token) = metadata.next_page() {
+            self.next = Some(self.pages.next(token)?);
+        }
+        Ok(())
+    }
+
+    fn poll_item(&mut self) -> Result<Option<List<K>>, Error> {
+        if self.next.is_some() {
+            return Ok(None);
+        }
+        self.page.poll_item()
+    }
+
+    fn has_items(&self) -> bool {
+        self.next.is_none() && self.page.has_items()
+    }
+
+    fn buffered(&self) -> usize {
+        self.page.buffered()
+    }
+
+    fn follow_up(&mut self) -> Option<Call<Self>> {
+        let (request, pages) = self.next.take()?;
+        let objects = &self.page.items.objects;
+        let mut next = Self::new(objects.resource.clone(), pages);
+        next.skip_managed_fields(objects.skip_managed_fields);
+        next.page.list = std::mem::take(&mut self.page.list);
+        next.page.seen = self.page.seen;
+        self.page.items.done = false;
+        Some(Call::new(Verb::List, request, next))
+    }
+}
+
+impl<K: Object> Unary for CollectAll<K> {}
+
+impl<K> fmt::Debug for CollectAll<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CollectAll")
+            .field("page", &self.page)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Decodes a collection item by item, page after page. What is held is one chunk and one item.
 pub struct Items<K> {
     page: ItemDecoder,
-    request: ListRequest,
-    next: Option<Request<Bytes>>,
+    pages: Pages,
+    next: Option<NextPage>,
     item: PhantomData<fn() -> K>,
 }
 
@@ -179,7 +294,7 @@ impl<K> Clone for Items<K> {
     fn clone(&self) -> Self {
         Self {
             page: self.page.clone(),
-            request: self.request.clone(),
+            pages: self.pages.clone(),
             next: self.next.clone(),
             item: PhantomData,
         }
@@ -187,10 +302,10 @@ impl<K> Clone for Items<K> {
 }
 
 impl<K: Object> Items<K> {
-    pub(crate) fn new(resource: ApiResource, request: ListRequest) -> Self {
+    pub(crate) fn new(resource: ApiResource, pages: Pages) -> Self {
         Self {
             page: ItemDecoder::new(resource),
-            request,
+            pages,
             next: None,
             item: PhantomData,
         }
@@ -203,6 +318,11 @@ impl<K: Object> Items<K> {
     /// If it does not decode.
     pub fn metadata(&self) -> Result<ListMeta, Error> {
         self.page.metadata()
+    }
+
+    /// Cuts `metadata.managedFields` out of items before they are decoded.
+    pub fn skip_managed_fields(&mut self, skip: bool) {
+        self.page.objects.skip_managed_fields = skip;
     }
 }
 
@@ -219,12 +339,9 @@ impl<K: Object> Decode for Items<K> {
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
         self.page.handle_end(end)?;
-        // Made now, so that a token that cannot be used is an error and not the last page.
+        // Here and not when it is asked for: a page that cannot be followed is an error, not the end.
         if let Some(token) = self.page.metadata()?.next_page() {
-            let next = self.request.next_page(token).map_err(|error| {
-                Error::peer("the list's continue token cannot be used").with_source(error)
-            })?;
-            self.next = Some(next);
+            self.next = Some(self.pages.next(token)?);
         }
         Ok(())
     }
@@ -242,9 +359,10 @@ impl<K: Object> Decode for Items<K> {
     }
 
     fn follow_up(&mut self) -> Option<Call<Self>> {
-        let request = self.next.clone()?;
-        let next = Self::new(self.page.resource.clone(), self.request.clone());
-        Some(Call::new(crate::call::Verb::List, request, next))
+        let (request, pages) = self.next.take()?;
+        let mut next = Self::new(self.page.objects.resource.clone(), pages);
+        next.skip_managed_fields(self.page.objects.skip_managed_fields);
+        Some(Call::new(Verb::List, request, next))
     }
 }
 

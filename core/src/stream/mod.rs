@@ -4,10 +4,13 @@ mod items;
 mod lines;
 mod list;
 mod logs;
+mod strip;
+mod text;
 mod watch;
 
 pub use items::ItemSplitter;
 pub use lines::Lines;
-pub use list::{Collect, Items, List};
+pub use list::{Collect, CollectAll, Items, List};
 pub use logs::{LogLine, LogLines};
+pub use text::{Chunks, TextLines};
 pub use watch::{Bookmark, Watch, WatchEvent};

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::Lines;
-use super::list::decode_object;
+use super::list::Objects;
 use crate::call::{Decode, End, Streaming, identify};
 use crate::meta::{ObjectMeta, Status};
 use crate::resource::{ApiResource, Object};
@@ -53,7 +53,7 @@ pub struct Bookmark {
 /// no error: watch again from the last version. A torn last line is dropped.
 pub struct Watch<K> {
     lines: Lines,
-    resource: ApiResource,
+    objects: Objects,
     ended: bool,
     item: PhantomData<fn() -> K>,
 }
@@ -64,13 +64,18 @@ impl<K: Object> Watch<K> {
     pub fn new(resource: ApiResource) -> Self {
         Self {
             lines: Lines::new(0),
-            resource,
+            objects: Objects::new(resource),
             ended: false,
             item: PhantomData,
         }
     }
 
-    fn event(&self, line: &[u8]) -> Result<WatchEvent<K>, Error> {
+    /// Cuts `metadata.managedFields` out before objects are decoded.
+    pub fn skip_managed_fields(&mut self, skip: bool) {
+        self.objects.skip_managed_fields = skip;
+    }
+
+    fn event(&mut self, line: &[u8]) -> Result<WatchEvent<K>, Error> {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
@@ -89,9 +94,9 @@ impl<K: Object> Watch<K> {
         })?;
         let json = envelope.object.get().as_bytes();
         Ok(match &*envelope.r#type {
-            "ADDED" => WatchEvent::Added(decode_object(json, &self.resource)?),
-            "MODIFIED" => WatchEvent::Modified(decode_object(json, &self.resource)?),
-            "DELETED" => WatchEvent::Deleted(decode_object(json, &self.resource)?),
+            "ADDED" => WatchEvent::Added(self.objects.decode(json)?),
+            "MODIFIED" => WatchEvent::Modified(self.objects.decode(json)?),
+            "DELETED" => WatchEvent::Deleted(self.objects.decode(json)?),
             "BOOKMARK" => WatchEvent::Bookmark(bookmark(json)?),
             "ERROR" => {
                 let status = serde_json::from_slice::<Status>(json)
@@ -190,7 +195,7 @@ impl<K> Clone for Watch<K> {
     fn clone(&self) -> Self {
         Self {
             lines: self.lines.clone(),
-            resource: self.resource.clone(),
+            objects: self.objects.clone(),
             ended: self.ended,
             item: PhantomData,
         }
