@@ -72,6 +72,7 @@ mod error;
 mod limits;
 pub mod meta;
 pub mod policy;
+pub mod proxy;
 mod resource;
 #[cfg(feature = "ws")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
