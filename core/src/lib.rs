@@ -65,6 +65,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
+pub mod auth;
 mod call;
 pub mod channel;
 pub mod config;

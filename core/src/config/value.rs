@@ -270,7 +270,7 @@ impl Config {
 }
 
 /// `localhost` and its subdomains, `127.0.0.0/8` and `::1`.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }
