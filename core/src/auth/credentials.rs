@@ -54,7 +54,7 @@ enum What {
     Call,
 }
 
-/// The credentials of one client, as a machine. The [module](self) tells how to drive it.
+/// The credentials of one client, as a machine. The [module](crate::auth) tells how to drive it.
 ///
 /// There is never more than one want, so whatever many requests wait for is done once. Late, repeated
 /// and unknown outcomes do nothing. After a failure the next try waits for a [`Backoff`], and the

@@ -27,6 +27,40 @@
 //! [generation](Credentials::certificate_generation): get the header before a connection, and when the
 //! generation changes, let the connections of older ones end with what they are doing.
 //!
+//! A driver that blocks, with a file that is there:
+//!
+//! ```
+//! use std::task::Poll;
+//! use std::time::{Instant, SystemTime};
+//! use kubewire::Endpoint;
+//! use kubewire::auth::{Authorization, Credentials, Want};
+//! use kubewire::config::Config;
+//! use kubewire::policy::Seed;
+//!
+//! fn sign(credentials: &mut Credentials) -> Result<Authorization, kubewire::Error> {
+//!     loop {
+//!         let (now, wall) = (Instant::now(), SystemTime::now());
+//!         if let Poll::Ready(header) = credentials.header(now, wall) {
+//!             return header;
+//!         }
+//!         match credentials.poll_want(now) {
+//! #           Some((id, Want::Read(_))) => credentials.handle_file(id, Ok(b"abc\n".to_vec()), now, wall),
+//!             Some((id, Want::Read(path))) => {
+//!                 let content = std::fs::read(path);
+//!                 credentials.handle_file(id, content, Instant::now(), SystemTime::now());
+//!             }
+//!             other => unreachable!("not for a token file: {other:?}"),
+//!         }
+//!     }
+//! }
+//!
+//! let server = Endpoint::parse("https://10.0.0.1")?;
+//! let config = Config::new(server).token_file("/var/run/secrets/kubernetes.io/serviceaccount/token");
+//! let mut credentials = Credentials::new(&config, Seed::new(7))?;
+//! assert_eq!(sign(&mut credentials)?.value.unwrap(), "Bearer abc");
+//! # Ok::<(), kubewire::Error>(())
+//! ```
+//!
 //! # Time
 //!
 //! Expiry is a date, and a clock can be set. So it is kept on both clocks, and the one that comes to it first counts: a

@@ -32,6 +32,39 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Tokens that a provider has issued in place of those in the kubeconfig. kubewire writes no files:
 /// whoever wants to keep them does.
+///
+/// ```
+/// use std::time::{Instant, SystemTime};
+/// use kubewire::Endpoint;
+/// use kubewire::auth::{Credentials, Want};
+/// use kubewire::config::{Auth, AuthProvider, Config};
+/// use kubewire::policy::Seed;
+///
+/// let mut provider = AuthProvider::default();
+/// for (name, value) in [
+///     ("idp-issuer-url", "https://idp.example"), ("client-id", "k8s"), ("refresh-token", "old"),
+/// ] {
+///     provider.config.insert(name.to_owned(), value.into());
+/// }
+/// let mut config = Config::new(Endpoint::parse("https://10.0.0.1")?);
+/// config.auth = Auth::Provider(provider);
+/// let mut credentials = Credentials::new(&config, Seed::new(7))?;
+///
+/// let (now, wall) = (Instant::now(), SystemTime::now());
+/// let _ = credentials.header(now, wall);
+/// for answer in [
+///     r#"{"token_endpoint": "https://idp.example/token"}"#,
+///     r#"{"id_token": "a.b.c", "refresh_token": "new"}"#,
+/// ] {
+///     let Some((id, Want::Call(call))) = credentials.poll_want(now) else { panic!() };
+///     assert_eq!(call.endpoint.host(), "idp.example");
+///     credentials.handle_answer(id, Ok(http::Response::new(answer.into())), now, wall);
+/// }
+/// assert!(credentials.header(now, wall).is_ready());
+/// let tokens = credentials.poll_rotated().unwrap();
+/// assert_eq!(tokens.refresh_token.unwrap().expose(), "new");
+/// # Ok::<(), kubewire::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RotatedTokens {

@@ -65,8 +65,9 @@ pub enum Fault {
 impl Outcome {
     /// What an error means for the decision; none for errors after which no attempt can help.
     ///
-    /// [`ErrorKind::Transport`] is taken for [`Fault::Broken`]. A driver that knows better, because it
-    /// was dialing, says so itself.
+    /// [`ErrorKind::Transport`] is taken for [`Fault::Broken`], and [`ErrorKind::Timeout`] for that of
+    /// [`Phase::Head`]. A driver that knows better, because it was dialing or the total time is over, says so
+    /// itself.
     ///
     /// ```
     /// use kubewire::{Error, ErrorKind};

@@ -56,6 +56,14 @@ impl fmt::Display for Phase {
 }
 
 /// What one call says about one phase.
+///
+/// ```
+/// use std::time::Duration;
+/// use kubewire::policy::Timeout;
+/// let second = Duration::from_secs(1);
+/// assert_eq!(Timeout::from(second), Timeout::After(second));
+/// assert_eq!(Timeout::default(), Timeout::Inherit);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timeout {
     /// What the client says.
@@ -138,6 +146,13 @@ impl CallTimeouts {
 }
 
 /// What a call is there for, which tells whether silence is a fault.
+///
+/// ```
+/// use kubewire::Verb;
+/// use kubewire::policy::Duty;
+/// assert_eq!(Duty::from(Verb::Watch), Duty::Follow);
+/// assert_eq!(Duty::from(Verb::Delete), Duty::Answer);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Duty {
     /// An answer that has an end.
