@@ -14,7 +14,7 @@
 //!                         |
 //!                     kubewire                           this crate: values in, values out
 //!   Api -> Operation -> Call -> request + Exchange -> items
-//!   Api -> UpgradeOperation -> Upgrade -> request + Handshake -> Session
+//!   Api -> UpgradeOperation -> Upgrade -> request + Handshake -> Session or Tunnel
 //! ```
 //!
 //! To talk to a cluster under tokio or smol, use `kubewire-tokio` or `kubewire-smol`, which re-export this
@@ -97,3 +97,6 @@ pub use resource::{
     HasPortForward, HasResize, HasScale, HasStatus, Object, Resource, Scale, ScaleSpec,
     ScaleStatus, Scope,
 };
+#[cfg(feature = "ws")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ws")))]
+pub use session::PortForwardTunnelOperation;

@@ -9,7 +9,7 @@ use kubewire::config::Secret;
 use kubewire::{Error, ErrorKind};
 
 /// How long the content of a token file is taken to be current; bound tokens rotate.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// Where the header comes from.
 pub(crate) enum Authorization {

@@ -82,7 +82,9 @@ impl<R: Drive> ClientBuilder<R> {
             Auth::TokenFile { path, initial } => Authorization::file(path, initial.as_ref())?,
             Auth::Exec(_) => return Err(unsupported("exec credential plugins")),
             Auth::Provider(_) => return Err(unsupported("auth-provider")),
-            auth => Authorization::Fixed(auth.header()?),
+            auth @ (Auth::None | Auth::Token(_) | Auth::Basic { .. } | _) => {
+                Authorization::Fixed(auth.header()?)
+            }
         };
         if let Some(who) = &config.impersonate {
             self.headers.extend(who.headers()?);

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
 use super::random;
-use super::status::{Failure, Result};
+use super::status::{Failure, Result, quote};
 use super::time::Timestamp;
 
 /// The subprotocol by which browsers send a token.
@@ -134,9 +134,14 @@ fn impersonated(headers: &HeaderMap) -> Result<Option<User>> {
             Ok(Some(user))
         }
         None if groups.is_empty() => Ok(None),
-        None => Err(Failure::bad_request(format!(
-            "requested {groups:?} without impersonating a user name"
-        ))),
+        None => {
+            let quoted: Vec<String> = groups.iter().map(|g| quote(g)).collect();
+            Err(Failure::bad_request(format!(
+                "requested &user.DefaultInfo{{Name:\"\", UID:\"\", Groups:[]string{{{}}}, \
+                 Extra:map[string][]string(nil)}} without impersonating a user name",
+                quoted.join(", ")
+            )))
+        }
     }
 }
 

@@ -53,6 +53,10 @@ impl Target {
 
 /// The query parameters of writes.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent query parameters"
+)]
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) manager: String,
@@ -66,7 +70,7 @@ impl Call {
         self.headers.get(name).and_then(|v| v.to_str().ok())
     }
 
-    /// Checks CreateOptions, UpdateOptions or PatchOptions.
+    /// Checks `CreateOptions`, `UpdateOptions` or `PatchOptions`.
     pub(crate) fn write_options(&self, kind: &str, apply: bool) -> Result<WriteOptions> {
         let mut causes = Vec::new();
         let force = self.query.flag("force");

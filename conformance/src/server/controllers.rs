@@ -66,23 +66,20 @@ pub(crate) async fn run(app: Arc<App>) {
     let mut cursor = 0;
     loop {
         revisions.mark_unchanged();
-        match app.store.changes(None, cursor, BATCH) {
-            Ok((changes, next)) => {
-                for change in &changes {
-                    react(&app, change);
-                }
-                cursor = next;
-                if changes.len() == BATCH {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+        if let Ok((changes, next)) = app.store.changes(None, cursor, BATCH) {
+            for change in &changes {
+                react(&app, change);
             }
-            Err(_) => {
-                // History is shorter than this controller is slow, or was compacted: look at everything.
-                cursor = app.store.revision();
-                resync(&app);
+            cursor = next;
+            if changes.len() == BATCH {
+                tokio::task::yield_now().await;
                 continue;
             }
+        } else {
+            // History is shorter than this controller is slow, or was compacted: look at everything.
+            cursor = app.store.revision();
+            resync(&app);
+            continue;
         }
         if revisions.changed().await.is_err() {
             return;
@@ -107,6 +104,7 @@ fn react(app: &App, change: &Change) {
         if let Some(uid) = change.object["metadata"]["uid"].as_str() {
             collect_dependents(app, uid);
         }
+        settle_owners(app, &change.object);
         if let Some(namespace) = change.object["metadata"]["namespace"].as_str()
             && let Some(object) = app.store.get("namespaces", namespace)
         {
@@ -215,6 +213,29 @@ fn dependents(app: &App, uid: &str) -> Vec<(Arc<Kind>, String, Value)> {
         }
     }
     found
+}
+
+/// An owner may wait for this dependent to be gone.
+fn settle_owners(app: &App, object: &Value) {
+    let owners = object["metadata"]["ownerReferences"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    for owner in owners {
+        let name = owner["name"].as_str().unwrap_or_default();
+        for kind in app
+            .kinds
+            .all()
+            .iter()
+            .filter(|k| owner["kind"] == k.kind.as_str())
+        {
+            let at = key(if kind.namespaced { namespace } else { "" }, name);
+            if let Some(object) = app.store.get(&kind.storage(), &at) {
+                settle(app, kind, &object);
+            }
+        }
+    }
 }
 
 /// Deletes objects whose owner is gone.
@@ -403,7 +424,7 @@ fn report(app: &App, resource: &str, object: &Value) {
     }
     app.store.transact(|tx| {
         update::modify(tx, &storage, &object_key(object), |object| {
-            object["status"] = status
+            object["status"] = status;
         })
     });
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::call::{Call, Target};
+use super::decode;
 use super::kinds::Kind;
 use super::list;
 use super::negotiate;
@@ -11,7 +12,6 @@ use super::status::{Cause, Failure, Qualified, Result};
 use super::store::{Object, Transaction};
 use super::time::Timestamp;
 use super::update;
-use super::write;
 
 /// `DeleteOptions`, from the body or else from the query.
 #[derive(Clone, Debug, Default)]
@@ -100,8 +100,8 @@ impl DeleteOptions {
     fn decode(call: &Call) -> Result<Value> {
         let media = negotiate::content_type(&call.headers);
         let parsed = match media.as_str() {
-            "application/json" => write::parse_json(&call.body),
-            "application/yaml" => write::parse_yaml(&call.body),
+            "application/json" => decode::parse_json(&call.body),
+            "application/yaml" => decode::parse_yaml(&call.body),
             _ => {
                 let message = "the body of the request was in an unknown format - accepted media types include: \
                     application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -306,6 +306,7 @@ fn check_preconditions(
 /// Deletes what a list selects; answers with the list as it was.
 pub(crate) async fn delete_collection(call: &Call, target: &Target) -> Result<Reply> {
     let kind = &target.kind;
+    negotiate::accept(&call.headers, &call.query, false)?;
     let options = DeleteOptions::read(call)?;
     let page = list::page(call, target).await?;
     call.app.store.transact(|tx| {

@@ -1,4 +1,4 @@
-//! Discovery, versions, health, and a small OpenAPI index.
+//! Discovery, versions, health, and a small `OpenAPI` index.
 
 use std::fmt::Write as _;
 
@@ -255,7 +255,7 @@ pub(crate) fn paths(call: &Call) -> Result<Reply> {
 }
 
 /// `/openapi/v3`: enough for `kubectl` to see that the server validates fields itself.
-pub(crate) fn openapi(call: &Call, path: &[&str]) -> Result<Reply> {
+pub(crate) fn openapi(call: &Call, path: &[&str]) -> Reply {
     let groups = groups(call);
     let prefix = |group: &str, version: &str| {
         if group.is_empty() {
@@ -276,11 +276,7 @@ pub(crate) fn openapi(call: &Call, path: &[&str]) -> Result<Reply> {
             }
         }
         let body = encode::to_json(&json!({"paths": paths}), Style::Sorted);
-        return Ok(reply::plain(
-            200,
-            "text/plain; charset=utf-8",
-            Body::buffered(body),
-        ));
+        return reply::plain(200, "text/plain; charset=utf-8", Body::buffered(body));
     }
     let wanted = path.join("/");
     let mut known = false;
@@ -334,12 +330,9 @@ pub(crate) fn openapi(call: &Call, path: &[&str]) -> Result<Reply> {
         );
     }
     if !known {
-        return Ok(reply::plain(404, "", Body::empty()));
+        return reply::plain(404, "", Body::empty());
     }
     let document = json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": paths, "components": {"schemas": schemas}});
-    Ok(reply::plain(
-        200,
-        "application/json",
-        Body::buffered(encode::to_json(&document, Style::Sorted)),
-    ))
+    let body = Body::buffered(encode::to_json(&document, Style::Sorted));
+    reply::plain(200, "application/json", body)
 }

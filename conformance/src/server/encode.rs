@@ -104,7 +104,6 @@ const STRUCT_ORDER: &[&str] = &[
     "terminationMessagePath",
     "terminationMessagePolicy",
     "imagePullPolicy",
-    "securityContext",
     "stdin",
     "stdinOnce",
     "tty",
@@ -117,6 +116,7 @@ const STRUCT_ORDER: &[&str] = &[
     "serviceAccount",
     "automountServiceAccountToken",
     "nodeName",
+    "securityContext",
     "hostNetwork",
     "affinity",
     "schedulerName",
@@ -277,6 +277,9 @@ impl Writer<'_> {
         if style == Style::Typed {
             // StatusDetails, APIResource and responseKind name their kind late.
             let late_kind = map.contains_key("kind") && !map.contains_key("apiVersion");
+            // An entry of managedFields begins with its manager.
+            let is_manager = map.contains_key("manager") && map.contains_key("operation");
+            let is_column = map.contains_key("format") && map.contains_key("priority");
             // Status has its message before the reason, conditions and container states after it.
             let is_status = map.contains_key("status") && !map.contains_key("lastTransitionTime");
             keys.sort_by_key(|key| {
@@ -290,9 +293,16 @@ impl Writer<'_> {
                     "uid",
                 ];
                 let rank = match early.iter().position(|k| k == key) {
-                    Some(at) if late_kind => at,
-                    _ if is_status && *key == "reason" => early.len() + rank("message"),
-                    _ => early.len() + rank(key),
+                    Some(at) if late_kind => 2 * at,
+                    _ if is_status && *key == "reason" => 2 * (early.len() + rank("message")) + 1,
+                    _ if is_column => {
+                        let order = ["name", "type", "format", "description"];
+                        order.iter().position(|k| k == key).unwrap_or(order.len())
+                    }
+                    _ if is_manager && *key == "apiVersion" => {
+                        2 * (early.len() + rank("operation")) + 1
+                    }
+                    _ => 2 * (early.len() + rank(key)),
                 };
                 (rank, *key)
             });

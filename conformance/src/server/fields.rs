@@ -136,11 +136,12 @@ impl<'a> Typing<'a> {
                     "binaryData",
                     "stringData",
                     "rollingUpdate",
+                    "conversion",
                     "limits",
                     "requests",
                 ];
                 maps.contains(&name)
-                    || (parent != ""
+                    || (!parent.is_empty()
                         && !matches!(self.list(), ListKind::Atomic)
                         && !matches!(name, "containers" | "initContainers"))
             }
@@ -411,10 +412,8 @@ fn simplify(node: &mut Value) {
 
 fn decode(node: &Value, path: &mut Path, fields: &mut BTreeSet<Path>) {
     let Some(map) = node.as_object() else { return };
-    if map.is_empty() || map.contains_key(".") {
-        if !path.is_empty() {
-            fields.insert(path.clone());
-        }
+    if (map.is_empty() || map.contains_key(".")) && !path.is_empty() {
+        fields.insert(path.clone());
     }
     for (element, inner) in map.iter().filter(|(element, _)| *element != ".") {
         path.push(element.clone());

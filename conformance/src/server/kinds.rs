@@ -10,6 +10,11 @@ use super::status::Qualified;
 
 /// One resource in one version.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    reason = "each is a column of the table"
+)]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -123,7 +128,6 @@ impl Kind {
                 vec!["create", "get"],
             ));
             list.push(("binding", named("", "", "Binding"), vec!["create"]));
-            list.push(("ephemeralcontainers", own.clone(), read_write.clone()));
             list.push((
                 "eviction",
                 named("policy", "v1", "Eviction"),
@@ -348,6 +352,7 @@ fn custom_kinds(definition: &Value) -> Vec<Arc<Kind>> {
     served.iter().map(make).collect()
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn built_in() -> Vec<Kind> {
     const POD_FIELDS: &[&str] = &[
         "spec.nodeName",

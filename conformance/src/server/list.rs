@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 use serde_json::{Value, json};
 
 use super::call::{Call, Target};
+use super::negotiate;
 use super::reply::{self, Reply};
 use super::selector::Selector;
 use super::status::{Cause, Failure, Qualified, Result};
@@ -25,6 +26,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 const FUTURE_REVISION_WAIT: Duration = Duration::from_secs(3);
 
 pub(crate) async fn get(call: &Call, target: &Target) -> Result<Reply> {
+    negotiate::accept(&call.headers, &call.query, false)?;
     if let Some(wanted) =
         parse_version(call.query.text("resourceVersion")).map_err(Failure::unclassified)?
     {
@@ -222,6 +224,7 @@ pub(crate) struct Page {
 }
 
 pub(crate) async fn list(call: &Call, target: &Target) -> Result<Reply> {
+    negotiate::accept(&call.headers, &call.query, false)?;
     let page = page(call, target).await?;
     reply::list(call, &target.kind, &page.items, page.metadata)
 }

@@ -5,6 +5,18 @@
 //! whose containers run small built-in programs. It is an independent implementation of the protocol: it shares no
 //! code with the client that is tested against it.
 //!
+//! # Containers
+//!
+//! A container runs `command` and `args`; without them an image named `busybox` runs `sh`, and every other image
+//! sleeps. An image whose name begins with `missing`, `no-such` or `does-not-exist` cannot be pulled. There is a small
+//! POSIX shell, and `basename`, `cat`, `chmod`, `cp`, `cut`, `date`, `dirname`, `echo`, `env`, `expr`, `false`, `grep`,
+//! `head`, `hostname`, `httpd`, `id`, `kill`, `ls`, `mkdir`, `mv`, `nc`, `printenv`, `printf`, `ps`, `pwd`, `rev`, `rm`,
+//! `rmdir`, `seq`, `sleep`, `sort`, `stat`, `stty`, `tail`, `tar`, `tee`, `test`, `touch`, `tr`, `true`, `tty`, `uname`,
+//! `uniq`, `wc`, `which`, `whoami` and `yes`. Files are in memory; `nc -lk -p PORT -e PROG` and `httpd -f -p PORT -h DIR`
+//! listen on ports that only port-forward and `nc` in the same pod can reach.
+//!
+//! # Threads
+//!
 //! It runs on threads of its own, so that it serves callers under any runtime, or none:
 //!
 //! ```
@@ -21,12 +33,18 @@
 //! # }
 //! ```
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "JSON values, tokens and the like are the few that a place is about, or any other"
+)]
+
 mod apply;
 mod auth;
 mod body;
 mod call;
 mod channels;
 mod controllers;
+mod decode;
 mod defaults;
 mod delete;
 mod discovery;
@@ -213,9 +231,9 @@ pub struct Stats {
     pub http1_requests: u64,
     /// Requests that came over HTTP/2.
     pub http2_requests: u64,
-    /// WebSockets accepted so far.
+    /// `WebSockets` accepted so far.
     pub websockets_opened: u64,
-    /// WebSockets open now.
+    /// `WebSockets` open now.
     pub websockets_open: u64,
     /// Watches open now.
     pub watches_open: u64,
@@ -230,7 +248,7 @@ impl Server {
     /// A server that is still to be configured.
     #[must_use]
     pub fn builder() -> Builder {
-        let bookmark_interval = Duration::from_secs(60);
+        let bookmark_interval = Duration::from_mins(1);
         Builder {
             config: Config {
                 tls: false,
@@ -309,7 +327,7 @@ impl Server {
         )
     }
 
-    /// Counts of connections, requests, WebSockets and watches.
+    /// Counts of connections, requests, `WebSockets` and watches.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = &self.app.stats;

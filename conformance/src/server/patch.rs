@@ -49,8 +49,9 @@ pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<()> {
         );
         return Err(Failure::new(413, "RequestEntityTooLarge", message));
     }
+    let mut copied = 0;
     for operation in operations {
-        if apply(target, operation).is_none() {
+        if apply(target, operation, &mut copied).is_none() {
             let message = "the server rejected our request due to an error in our request";
             return Err(Failure::new(422, "Invalid", message).details(serde_json::json!({})));
         }
@@ -58,12 +59,28 @@ pub(crate) fn json(target: &mut Value, patch: &Value) -> Result<()> {
     Ok(())
 }
 
-fn apply(target: &mut Value, operation: &Value) -> Option<()> {
+/// What copies may add up to: a real server has a limit as well, or a few operations would fill the memory.
+const COPY_LIMIT: usize = 1 << 20;
+/// Values nested deeper than this are refused rather than overflow a stack.
+pub(crate) const DEEPEST: usize = 250;
+
+/// Whether `value` is nested deeper than `limit`.
+pub(crate) fn is_deeper(value: &Value, limit: usize) -> bool {
+    let inner = |inner: &Value| limit == 0 || is_deeper(inner, limit - 1);
+    match value {
+        Value::Array(items) => items.iter().any(inner),
+        Value::Object(map) => map.values().any(inner),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Option<()> {
     let path = operation["path"].as_str()?;
     match operation["op"].as_str()? {
         "add" => add(target, path, operation.get("value")?.clone()),
         "remove" => remove(target, path).map(|_| ()),
         "replace" => {
+            check_depth(path, operation.get("value")?)?;
             let at = target.pointer_mut(path)?;
             *at = operation.get("value")?.clone();
             Some(())
@@ -74,6 +91,10 @@ fn apply(target: &mut Value, operation: &Value) -> Option<()> {
         }
         "copy" => {
             let value = target.pointer(operation["from"].as_str()?)?.clone();
+            *copied += value.to_string().len();
+            if *copied > COPY_LIMIT {
+                return None;
+            }
             add(target, path, value)
         }
         "test" => {
@@ -90,7 +111,13 @@ fn split(path: &str) -> Option<(&str, String)> {
     Some((parent, last.replace("~1", "/").replace("~0", "~")))
 }
 
+fn check_depth(path: &str, value: &Value) -> Option<()> {
+    let above = path.matches('/').count();
+    (above < DEEPEST && !is_deeper(value, DEEPEST - above)).then_some(())
+}
+
 fn add(target: &mut Value, path: &str, value: Value) -> Option<()> {
+    check_depth(path, &value)?;
     if path.is_empty() {
         *target = value;
         return Some(());
@@ -300,6 +327,20 @@ mod tests {
                 .code(),
             400
         );
+    }
+
+    #[test]
+    fn patches_stay_within_bounds() {
+        let bomb: Value = (0..40)
+            .map(|n| json!({"op": "copy", "from": "", "path": format!("/a{n}")}))
+            .collect();
+        assert!(json(&mut json!({"x": "y".repeat(100)}), &bomb).is_err());
+        let mut target = json!({});
+        let deep: Value = (0..300)
+            .map(|n| json!({"op": "add", "path": "/a".repeat(n + 1), "value": {}}))
+            .collect();
+        assert!(json(&mut target, &deep).is_err());
+        assert!(!is_deeper(&target, DEEPEST) && is_deeper(&target, DEEPEST - 5));
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::decode;
 use super::reply::{self, Reply};
 use super::status::{Failure, Result};
-use super::write;
 
 /// Groups that have nothing but reviews.
 pub(crate) const GROUPS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
@@ -48,7 +48,7 @@ pub(crate) fn serve(
 }
 
 fn review(call: &Call, api_version: &str, kind: &str) -> Result<Reply> {
-    let mut review = write::decode_other(call, kind, api_version)?;
+    let mut review = decode::decode_other(call, kind, api_version)?;
     review["kind"] = kind.into();
     review["apiVersion"] = api_version.into();
     if !review["metadata"].is_object() {

@@ -169,7 +169,7 @@ async fn route(
         [endpoint @ ("livez" | "readyz" | "healthz"), ..] => {
             read(Ok(discovery::health(&call, endpoint)))
         }
-        ["openapi", "v3", rest @ ..] => read(discovery::openapi(&call, rest)),
+        ["openapi", "v3", rest @ ..] => read(Ok(discovery::openapi(&call, rest))),
         ["api"] => read(discovery::root(&call, true)),
         ["apis"] => read(discovery::root(&call, false)),
         ["api", version] => read(discovery::resources(&call, "", version)),

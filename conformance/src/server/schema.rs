@@ -153,9 +153,8 @@ pub(crate) fn validate(schema: &Value, value: &Value, path: &str, causes: &mut V
                 }
             }
             for (key, inner) in map {
-                let property = schema["properties"]
-                    .get(key)
-                    .unwrap_or(&schema["additionalProperties"]);
+                let additional = &schema["additionalProperties"];
+                let property = schema["properties"].get(key).unwrap_or(additional);
                 if property.is_object() && !(path.is_empty() && key == "metadata") {
                     validate(property, inner, &join(path, key), causes);
                 }

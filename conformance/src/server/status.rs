@@ -215,15 +215,19 @@ impl Failure {
     }
 
     pub(crate) fn not_found(resource: &Qualified<'_>, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{resource} \"{name}\" not found"))
-            .details(resource.details(name))
+        Self::new(
+            404,
+            "NotFound",
+            format!("{resource} {} not found", quote(name)),
+        )
+        .details(resource.details(name))
     }
 
     pub(crate) fn already_exists(resource: &Qualified<'_>, name: &str) -> Self {
         Self::new(
             409,
             "AlreadyExists",
-            format!("{resource} \"{name}\" already exists"),
+            format!("{resource} {} already exists", quote(name)),
         )
         .details(resource.details(name))
     }
@@ -232,7 +236,10 @@ impl Failure {
         Self::new(
             409,
             "AlreadyExists",
-            format!("object is being deleted: {resource} \"{name}\" already exists"),
+            format!(
+                "object is being deleted: {resource} {} already exists",
+                quote(name)
+            ),
         )
         .details(resource.details(name))
     }
@@ -241,7 +248,10 @@ impl Failure {
         Self::new(
             409,
             "Conflict",
-            format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"),
+            format!(
+                "Operation cannot be fulfilled on {resource} {}: {why}",
+                quote(name)
+            ),
         )
         .details(resource.details(name))
     }
@@ -260,7 +270,7 @@ impl Failure {
         let named = if name.is_empty() {
             resource.to_string()
         } else {
-            format!("{resource} \"{name}\"")
+            format!("{resource} {}", quote(name))
         };
         let mut details = resource.details(name);
         if !causes.is_empty() {
@@ -284,9 +294,14 @@ impl Failure {
         Self::new(
             422,
             "Invalid",
-            format!("{kind} \"{name}\" is invalid: {text}"),
+            format!("{kind} {} is invalid: {text}", quote(name)),
         )
         .details(details)
+    }
+
+    /// 422 for an object that is not stored: options, or the body of a subresource.
+    pub(crate) fn invalid_other(group: &str, kind: &str, name: &str, cause: Cause) -> Self {
+        Self::invalid(&Qualified { group, name: kind }, name, &[cause])
     }
 
     pub(crate) fn resource_version_too_large(wanted: u64, current: u64) -> Self {
@@ -318,6 +333,11 @@ impl Failure {
             r#"{"metadata":{},"status":"Failure","message":"Timeout: request did not complete within the allotted timeout","reason":"Timeout","details":{},"code":504}"#,
         )
     }
+}
+
+/// Go's `%q`, for the names that people choose.
+pub(crate) fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A resource or kind with its group, as messages name it: `deployments.apps`.

@@ -26,6 +26,10 @@ pub(crate) enum ChangeType {
 
 /// One write.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the type of a change is what it is called everywhere"
+)]
 pub(crate) struct Change {
     pub(crate) revision: u64,
     pub(crate) resource: Arc<str>,

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::call::{Call, Target};
+use super::decode;
 use super::delete::{self, DeleteOptions};
 use super::kinds::Scale;
 use super::list;
@@ -19,7 +20,6 @@ pub(crate) async fn serve(call: &Call, target: &Target) -> Option<Result<Reply>>
     let kind = &target.kind;
     let read_write = match target.subresource.as_str() {
         "status" if kind.has_status => true,
-        "ephemeralcontainers" if kind.is("", "pods") => true,
         "scale" => {
             let scale = kind.scale.clone()?;
             return Some(match call.method {
@@ -71,7 +71,7 @@ fn stored(call: &Call, target: &Target) -> Result<Object> {
 
 fn evict(call: &Call, target: &Target) -> Result<Reply> {
     stored(call, target)?;
-    let eviction = write::decode_other(call, "Eviction", "policy/v1")?;
+    let eviction = decode::decode_other(call, "Eviction", "policy/v1")?;
     let name = eviction["metadata"]["name"]
         .as_str()
         .unwrap_or(&target.name);
@@ -89,14 +89,14 @@ fn evict(call: &Call, target: &Target) -> Result<Reply> {
 }
 
 fn bind(call: &Call, target: &Target) -> Result<Reply> {
-    let binding = write::decode_other(call, "Binding", "v1")?;
+    let binding = decode::decode_other(call, "Binding", "v1")?;
     let node = binding["target"]["name"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
     if node.is_empty() {
         let cause = Cause::required("target.name", "");
-        return Err(write::invalid("", "Binding", &target.name, cause));
+        return Err(Failure::invalid_other("", "Binding", &target.name, cause));
     }
     call.app.store.transact(|tx| {
         let pod = tx
@@ -114,7 +114,7 @@ fn bind(call: &Call, target: &Target) -> Result<Reply> {
             return Err(Failure::conflict(&resource, &target.name, &why));
         }
         update::modify(tx, "pods", &target.key(), |pod| {
-            pod["spec"]["nodeName"] = node.into()
+            pod["spec"]["nodeName"] = node.into();
         });
         Ok(())
     })?;
@@ -123,14 +123,14 @@ fn bind(call: &Call, target: &Target) -> Result<Reply> {
 
 fn token(call: &Call, target: &Target) -> Result<Reply> {
     let account = stored(call, target)?;
-    let mut request = write::decode_other(call, "TokenRequest", "authentication.k8s.io/v1")?;
+    let mut request = decode::decode_other(call, "TokenRequest", "authentication.k8s.io/v1")?;
     let seconds = request["spec"]["expirationSeconds"]
         .as_i64()
         .unwrap_or(3600);
     if seconds < 600 {
         let detail = "may not specify a duration less than 10 minutes";
         let cause = Cause::invalid("spec.expirationSeconds", &seconds.to_string(), detail);
-        return Err(write::invalid(
+        return Err(Failure::invalid_other(
             "authentication.k8s.io",
             "TokenRequest",
             "",
@@ -165,12 +165,12 @@ fn token(call: &Call, target: &Target) -> Result<Reply> {
 }
 
 fn finalize(call: &Call, target: &Target) -> Result<Reply> {
-    let namespace = write::decode_other(call, "Namespace", "v1")?;
+    let namespace = decode::decode_other(call, "Namespace", "v1")?;
     let finalizers = namespace["spec"]["finalizers"].clone();
     let object = call.app.store.transact(|tx| {
         let change = |object: &mut Value| match finalizers {
             Value::Array(list) if !list.is_empty() => {
-                object["spec"]["finalizers"] = Value::Array(list)
+                object["spec"]["finalizers"] = Value::Array(list);
             }
             _ => object["spec"] = json!({}),
         };
@@ -216,16 +216,15 @@ fn to_scale(object: &Value, scale: &Scale, built_in: bool) -> Result<Value> {
     if let Some(count) = replicas.as_i64().filter(|n| *n != 0) {
         result["spec"]["replicas"] = count.into();
     }
-    let selector = match &scale.selector {
-        Some(path) => at(object, path).as_str().unwrap_or_default().to_owned(),
-        None => {
-            let labels = object["spec"]["selector"]["matchLabels"].as_object();
-            let pairs = labels
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
-            pairs.collect::<Vec<_>>().join(",")
-        }
+    let selector = if let Some(path) = &scale.selector {
+        at(object, path).as_str().unwrap_or_default().to_owned()
+    } else {
+        let labels = object["spec"]["selector"]["matchLabels"].as_object();
+        let pairs = labels
+            .into_iter()
+            .flatten()
+            .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+        pairs.collect::<Vec<_>>().join(",")
     };
     if !selector.is_empty() {
         result["status"]["selector"] = selector.into();
@@ -263,7 +262,12 @@ fn store_scale(
         if replicas < 0 {
             let detail = "must be greater than or equal to 0";
             let cause = Cause::invalid("spec.replicas", &replicas.to_string(), detail);
-            return Err(write::invalid("autoscaling", "Scale", &target.name, cause));
+            return Err(Failure::invalid_other(
+                "autoscaling",
+                "Scale",
+                &target.name,
+                cause,
+            ));
         }
         let mut object = Value::clone(&old);
         set_at(&mut object, &scale.spec_replicas, replicas.into());
@@ -278,7 +282,7 @@ fn store_scale(
 
 fn put_scale(call: &Call, target: &Target, scale: &Scale) -> Result<Reply> {
     let options = call.write_options("UpdateOptions", false)?;
-    let given = write::decode_other(call, "Scale", "autoscaling/v1")?;
+    let given = decode::decode_other(call, "Scale", "autoscaling/v1")?;
     let writer = Writer::new(
         &target.kind,
         &options.manager,
@@ -305,7 +309,7 @@ fn patch_scale(call: &Call, target: &Target, scale: &Scale) -> Result<Reply> {
     let apply = patch_type == PatchType::Apply;
     let options = call.write_options("PatchOptions", apply)?;
     let patch = if apply {
-        write::parse_yaml(&call.body)
+        decode::parse_yaml(&call.body)
             .map_err(|why| Failure::bad_request(format!("error decoding YAML: {why}")))?
     } else {
         write::parse_patch(call)?

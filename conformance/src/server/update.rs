@@ -191,14 +191,6 @@ fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<()> {
     Err(Failure::invalid(&kind.qualified_kind(), name, &causes))
 }
 
-/// The resourceVersion of an object, as a number.
-pub(crate) fn revision(object: &Value) -> u64 {
-    object["metadata"]["resourceVersion"]
-        .as_str()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(0)
-}
-
 /// Checks the resourceVersion and uid that `new` carries against `old`.
 fn check_preconditions(kind: &Kind, old: &Value, new: &Value) -> Result<()> {
     let name = old["metadata"]["name"].as_str().unwrap_or_default();
@@ -256,7 +248,12 @@ pub(crate) fn update(
     restore_metadata(&old, &mut new);
     if status_only {
         let mut merged = Value::clone(&old);
-        merged["status"] = new["status"].take();
+        match new["status"].take() {
+            Value::Null => {
+                merged.as_object_mut().map(|map| map.remove("status"));
+            }
+            status => merged["status"] = status,
+        }
         merged["metadata"]["managedFields"] = new["metadata"]["managedFields"].take();
         new = merged;
     } else if kind.has_status {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::kinds::Kind;
 use super::schema;
 use super::selector::{is_label_text, label_selector_matches};
-use super::status::Cause;
+use super::status::{Cause, quote};
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
     and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -129,10 +129,6 @@ fn metadata(kind: &Kind, object: &Value, old: Option<&Value>, causes: &mut Vec<C
     }
 }
 
-fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 fn config(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let mut total = 0;
     for field in ["data", "binaryData"] {
@@ -194,7 +190,7 @@ fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         match container["name"].as_str().unwrap_or_default() {
             "" => causes.push(Cause::required(format!("{at}.name"), "")),
             name if !is_label(name) => {
-                causes.push(Cause::invalid(format!("{at}.name"), &quote(name), LABEL))
+                causes.push(Cause::invalid(format!("{at}.name"), &quote(name), LABEL));
             }
             name if names.contains(&name) => {
                 causes.push(Cause::new(

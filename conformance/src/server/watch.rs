@@ -82,18 +82,14 @@ pub(crate) async fn watch(call: &Call, target: &Target, name: Option<&str>) -> R
         sender,
     };
     let start = match (initial, version) {
-        (Some(true), _) => Start::Initial {
-            bookmark: bookmarks,
-        },
         (Some(false), 0) => Start::Now,
-        (None, 0) => Start::Initial {
+        (Some(true), _) | (None, 0) => Start::Initial {
             bookmark: bookmarks,
         },
         (Some(false) | None, version) => Start::After(version),
     };
-    let app = Arc::clone(&call.app);
+    let open = call.app.stats.watch_opened();
     tokio::spawn(async move {
-        let open = app.stats.watch_opened();
         stream.run(start, length).await;
         drop(open);
     });
@@ -149,6 +145,9 @@ struct Stream {
 
 impl Stream {
     async fn run(mut self, start: Start, length: Duration) {
+        if length.is_zero() {
+            return;
+        }
         let deadline = Instant::now() + length;
         let served = async { self.serve(start, length, deadline).await };
         // A client that does not read must not keep the stream beyond its time.
@@ -288,7 +287,7 @@ impl Stream {
         self.send_line(line).await
     }
 
-    async fn send_line(&mut self, mut line: Vec<u8>) -> std::result::Result<(), Gone> {
+    async fn send_line(&self, mut line: Vec<u8>) -> std::result::Result<(), Gone> {
         line.push(b'\n');
         self.sender.send(Bytes::from(line)).await.map_err(|_| Gone)
     }

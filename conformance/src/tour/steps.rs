@@ -69,14 +69,26 @@ pub(super) async fn run<R: Drive>(
         .await?;
     failures(client, runtime, &maps, report).await?;
 
-    let pods = Api::<Pod>::namespaced(&namespace);
+    workloads(client, runtime, image, &namespace, &maps, report).await
+}
+
+async fn workloads<R: Drive>(
+    client: &Client<R>,
+    runtime: &R,
+    image: &str,
+    namespace: &str,
+    maps: &Api<ConfigMap>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let soon = Duration::from_secs(30);
+    let pods = Api::<Pod>::namespaced(namespace);
     // A real cluster has to pull the image first.
-    let patience = Duration::from_secs(180);
+    let patience = Duration::from_mins(3);
     report
         .step(
             "create a pod and watch it start",
             within(runtime, patience, async {
-                service_account(client, runtime, &namespace).await?;
+                service_account(client, runtime, namespace).await?;
                 client
                     .send(
                         pods.create(&objects::pod("tour", image))
@@ -107,7 +119,7 @@ pub(super) async fn run<R: Drive>(
         )
         .await?;
 
-    let deployments = Api::<Deployment>::namespaced(&namespace);
+    let deployments = Api::<Deployment>::namespaced(namespace);
     report
         .step(
             "scale a deployment",
@@ -131,11 +143,15 @@ pub(super) async fn run<R: Drive>(
                 client.send(maps.delete("green")).await?;
                 let gone = client.send(maps.get("green").optional()).await?.is_none();
                 check(gone, "the config map is still there")?;
-                let pod = match pod {
-                    kubewire::Deleted::Object(_) => "answered with the object",
-                    _ => "answered with a status",
+                let pod = if let kubewire::Deleted::Object(_) = pod {
+                    "object"
+                } else {
+                    "status"
                 };
-                Ok(((), format!("the pod's deletion was {pod}")))
+                Ok((
+                    (),
+                    format!("the pod's deletion was answered with the {pod}"),
+                ))
             }),
         )
         .await
@@ -218,8 +234,10 @@ async fn watch<R: Drive>(
     maps: &Api<ConfigMap>,
     version: String,
 ) -> Result<((), String), Error> {
+    // The cluster puts a config map of its own into every namespace.
     let mut events = client.stream(
         maps.watch()
+            .labels("app=kubewire-tour")
             .resource_version(version)
             .bookmarks(true)
             .timeout_seconds(60),
@@ -242,7 +260,9 @@ async fn watch<R: Drive>(
                 break;
             }
             WatchEvent::Bookmark(_) => {}
-            other => return Err(wrong(&format!("an event that nobody caused: {other:?}"))),
+            other @ (WatchEvent::Added(_) | WatchEvent::Unknown(_) | _) => {
+                return Err(wrong(&format!("an event that nobody caused: {other:?}")));
+            }
         }
     }
     check(
@@ -475,7 +495,7 @@ pub(super) async fn clean_up<R: Drive>(
     let _ = report
         .step(
             "delete the namespace and wait",
-            within(runtime, Duration::from_secs(180), delete),
+            within(runtime, Duration::from_mins(3), delete),
         )
         .await;
 }

@@ -55,10 +55,10 @@ impl ListRequest {
     }
 
     /// The next page: the same selectors and limit, and no version, which the token implies.
-    pub(crate) fn next_page(&self, token: &str) -> Option<Request<Bytes>> {
+    pub(crate) fn next_page(&self, token: &str) -> Result<Request<Bytes>, Error> {
         let mut query = self.query();
         query.pair("continue", token);
-        request(Method::GET, query.finish(), self.accept.clone(), None).ok()
+        request(Method::GET, query.finish(), self.accept.clone(), None)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use http::Request;
 
 use super::ItemSplitter;
 use crate::api::ListRequest;
@@ -46,6 +47,10 @@ impl ItemDecoder {
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
         if self.splitter.is_complete() {
+            // Unreadable metadata may hide a continue token: the list must not look like the last page.
+            self.metadata().map_err(|error| {
+                Error::peer("the list's metadata does not decode").with_source(error)
+            })?;
             self.done = true;
             return Ok(());
         }
@@ -122,8 +127,10 @@ impl<K: Object> Decode for Collect<K> {
     }
 
     fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.items.splitter.push(&chunk)?;
-        self.collect()
+        // A bad item comes before a fault that the same chunk brings after it.
+        let pushed = self.items.splitter.push(&chunk);
+        self.collect()?;
+        pushed
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
@@ -164,6 +171,7 @@ impl<K> fmt::Debug for Collect<K> {
 pub struct Items<K> {
     page: ItemDecoder,
     request: ListRequest,
+    next: Option<Request<Bytes>>,
     item: PhantomData<fn() -> K>,
 }
 
@@ -172,6 +180,7 @@ impl<K> Clone for Items<K> {
         Self {
             page: self.page.clone(),
             request: self.request.clone(),
+            next: self.next.clone(),
             item: PhantomData,
         }
     }
@@ -182,6 +191,7 @@ impl<K: Object> Items<K> {
         Self {
             page: ItemDecoder::new(resource),
             request,
+            next: None,
             item: PhantomData,
         }
     }
@@ -208,7 +218,15 @@ impl<K: Object> Decode for Items<K> {
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
-        self.page.handle_end(end)
+        self.page.handle_end(end)?;
+        // Made now, so that a token that cannot be used is an error and not the last page.
+        if let Some(token) = self.page.metadata()?.next_page() {
+            let next = self.request.next_page(token).map_err(|error| {
+                Error::peer("the list's continue token cannot be used").with_source(error)
+            })?;
+            self.next = Some(next);
+        }
+        Ok(())
     }
 
     fn buffered(&self) -> usize {
@@ -224,11 +242,7 @@ impl<K: Object> Decode for Items<K> {
     }
 
     fn follow_up(&mut self) -> Option<Call<Self>> {
-        if !self.page.done {
-            return None;
-        }
-        let metadata = self.page.metadata().ok()?;
-        let request = self.request.next_page(metadata.next_page()?)?;
+        let request = self.next.clone()?;
         let next = Self::new(self.page.resource.clone(), self.request.clone());
         Some(Call::new(crate::call::Verb::List, request, next))
     }
