@@ -5,16 +5,16 @@
 //!    an API server, if there is one in between.
 //! 2. The driver dials the proxy's host and port, with TLS to the proxy's own name if its scheme is
 //!    [`https`](ProxyScheme::Https).
-//! 3. [`Tunnel`] is the conversation with the proxy: [`HttpConnect`] or [`Socks5`], by its scheme. After
+//! 3. [`ProxyHandshake`] is the conversation with the proxy: [`HttpConnect`] or [`Socks5`], by its scheme. After
 //!    that the connection is one to the API server. Its TLS begins with what
-//!    [`take_leftover`](Tunnel::take_leftover) gives.
+//!    [`take_leftover`](ProxyHandshake::take_leftover) gives.
 //!
-//! A proxy is always asked for a tunnel, also for an API server without TLS: then it sees no request and no
-//! credentials, and upgrades work. (Go sends plain requests through the proxy in that case.)
+//! A proxy is always asked for a tunnel, also for an API server without TLS, where Go would send the
+//! requests themselves to the proxy: so there is one way for all of them, upgrades included.
 //!
 //! ```
 //! use kubewire::Endpoint;
-//! use kubewire::proxy::{ProxySettings, Tunnel};
+//! use kubewire::proxy::{ProxyHandshake, ProxySettings};
 //!
 //! let settings = ProxySettings::from_env(|name| match name {
 //!     "HTTPS_PROXY" => Some("http://proxy.example:3128".into()),
@@ -27,27 +27,27 @@
 //! let proxy = settings.proxy_for(&server)?.unwrap();
 //! assert_eq!((proxy.host(), proxy.port()), ("proxy.example", 3128));
 //!
-//! let mut tunnel = Tunnel::new(&proxy, server.host(), server.port())?;
-//! let request = tunnel.poll_transmit().unwrap();
+//! let mut handshake = ProxyHandshake::new(&proxy, server.host(), server.port())?;
+//! let request = handshake.poll_transmit().unwrap();
 //! assert!(request.starts_with(b"CONNECT api.example:6443 HTTP/1.1\r\n"));
 //! let sent = request.len();
-//! tunnel.transmitted(sent);
-//! tunnel.handle_input(b"HTTP/1.1 200 OK\r\n\r\n")?;
-//! assert!(tunnel.is_done());
+//! handshake.transmitted(sent);
+//! handshake.handle_input(b"HTTP/1.1 200 OK\r\n\r\n")?;
+//! assert!(handshake.is_done());
 //! # Ok::<(), kubewire::Error>(())
 //! ```
 
 mod address;
 mod connect;
+mod handshake;
 mod no_proxy;
 mod punycode;
 mod settings;
 mod socks5;
-mod tunnel;
 
 pub use address::{Proxy, ProxyCredentials, ProxyScheme};
 pub use connect::{ConnectRefused, HttpConnect};
+pub use handshake::ProxyHandshake;
 pub use no_proxy::NoProxy;
 pub use settings::ProxySettings;
 pub use socks5::{Socks5, Socks5Refused, Socks5Reply};
-pub use tunnel::Tunnel;

@@ -8,24 +8,24 @@ use crate::Error;
 /// The conversation that makes a connection to a proxy one to a server: [`HttpConnect`] or [`Socks5`].
 ///
 /// ```
-/// use kubewire::proxy::{Proxy, Tunnel};
+/// use kubewire::proxy::{Proxy, ProxyHandshake};
 ///
-/// let mut tunnel = Tunnel::new(&Proxy::parse("socks5://proxy.example")?, "api.example", 443)?;
+/// let mut handshake = ProxyHandshake::new(&Proxy::parse("socks5://proxy.example")?, "api.example", 443)?;
 /// // What a driver does, with a peer that plays along:
 /// let mut answers = [&b"\x05\x00"[..], b"\x05\x00\x00\x01\0\0\0\0\0\0", b"unused"].into_iter();
-/// while !tunnel.is_done() {
-///     while let Some(bytes) = tunnel.poll_transmit() {
+/// while !handshake.is_done() {
+///     while let Some(bytes) = handshake.poll_transmit() {
 ///         let written = bytes.len();
-///         tunnel.transmitted(written);
+///         handshake.transmitted(written);
 ///     }
-///     tunnel.handle_input(answers.next().unwrap())?;
+///     handshake.handle_input(answers.next().unwrap())?;
 /// }
 /// assert_eq!(answers.len(), 1);
 /// # Ok::<(), kubewire::Error>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "a machine does nothing by itself"]
-pub struct Tunnel {
+pub struct ProxyHandshake {
     machine: Machine,
 }
 
@@ -35,7 +35,7 @@ enum Machine {
     Socks(Socks5),
 }
 
-impl Tunnel {
+impl ProxyHandshake {
     /// A tunnel through this proxy, once a connection to it stands (and TLS, if its scheme is
     /// [`https`](ProxyScheme::Https)). An IPv6 address is without brackets.
     ///

@@ -3,17 +3,17 @@
 
 use kubewire::policy::Seed;
 use kubewire::proxy::{
-    ConnectRefused, HttpConnect, Proxy, ProxyCredentials, Socks5, Socks5Refused, Socks5Reply,
-    Tunnel,
+    ConnectRefused, HttpConnect, Proxy, ProxyCredentials, ProxyHandshake, Socks5, Socks5Refused,
+    Socks5Reply,
 };
 use kubewire::{Error, ErrorKind};
 
-fn proxy(url: &str) -> Tunnel {
-    Tunnel::new(&Proxy::parse(url).unwrap(), "api.example", 6443).unwrap()
+fn proxy(url: &str) -> ProxyHandshake {
+    ProxyHandshake::new(&Proxy::parse(url).unwrap(), "api.example", 6443).unwrap()
 }
 
 /// Writes everything, in pieces.
-fn drain(tunnel: &mut Tunnel, piece: usize) -> Vec<u8> {
+fn drain(tunnel: &mut ProxyHandshake, piece: usize) -> Vec<u8> {
     let mut sent = Vec::new();
     while let Some(bytes) = tunnel.poll_transmit() {
         let n = bytes.len().min(piece);
