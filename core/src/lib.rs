@@ -19,7 +19,9 @@
 //!
 //! To talk to a cluster under tokio or smol, use `kubewire-tokio` or `kubewire-smol`, which re-export this
 //! crate. To embed it, see [`Call`] and [`Exchange`] for plain requests and the module [`session`] for
-//! exec, attach and port-forward; `examples/blocking.rs` is a complete client over `std::net`.
+//! exec, attach and port-forward; `examples/blocking.rs` is a complete client over `std::net`. What a
+//! transport has to decide is here as well: whom to be ([`auth`]), through which proxy to go ([`proxy`]), when
+//! to try again and when to give up ([`policy`]).
 //!
 //! # The machine contract
 //!
@@ -65,6 +67,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
+pub mod auth;
 mod call;
 pub mod channel;
 pub mod config;
@@ -72,6 +75,8 @@ pub mod discovery;
 mod error;
 mod limits;
 pub mod meta;
+pub mod policy;
+pub mod proxy;
 mod resource;
 mod selector;
 #[cfg(feature = "ws")]

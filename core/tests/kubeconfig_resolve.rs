@@ -428,12 +428,12 @@ fn what_client_go_refuses_is_refused() {
         (
             json!({"server": "https://h", "proxy-url": "ftp://me:hunter2@p"}),
             json!({}),
-            "cluster \"c\": proxy-url: the scheme of the proxy URL is not http, https or socks5",
+            "cluster \"c\": proxy-url: the scheme of the proxy URL is not http, https, socks5 or socks5h",
         ),
         (
             json!({"server": "https://h", "proxy-url": "hunter2:1"}),
             json!({}),
-            "cluster \"c\": proxy-url: the proxy URL has no scheme; http, https and socks5 are known",
+            "cluster \"c\": proxy-url: the proxy URL has no scheme; http, https, socks5 and socks5h are known",
         ),
         (
             json!({"server": "https://h", "proxy-url": "http://"}),

@@ -58,4 +58,7 @@ pub use load::load;
 pub use load::{Loader, SearchPaths};
 pub use resolve::Overrides;
 pub use secret::{Pem, Secret};
+pub(crate) use value::is_loopback;
 pub use value::{Auth, ClientCertificate, Config, Material, ProxyUrl, Tls};
+#[cfg(feature = "kubeconfig")]
+pub(crate) use yaml::value as yaml_value;

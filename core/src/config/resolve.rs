@@ -201,7 +201,7 @@ impl Kubeconfig {
     /// `-data` twin; a token together with a password; a client certificate without a key, or the reverse;
     /// `as-…` fields without `as`; an exec plugin without command, `apiVersion` or (in `v1`)
     /// `interactiveMode`, or together with an `auth-provider`; an authority together with
-    /// `insecure-skip-tls-verify`; a `proxy-url` that is not http, https or socks5. And for
+    /// `insecure-skip-tls-verify`; a `proxy-url` that is not http, https, socks5 or socks5h. And for
     /// credentials that would go to a plain http server on another machine.
     pub fn resolve(&self, overrides: &Overrides) -> Result<Config, Error> {
         let name =

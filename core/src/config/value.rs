@@ -270,7 +270,7 @@ impl Config {
 }
 
 /// `localhost` and its subdomains, `127.0.0.0/8` and `::1`.
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     if let Ok(address) = host.parse::<IpAddr>() {
         return address.to_canonical().is_loopback();
     }
@@ -454,7 +454,7 @@ impl Auth {
 pub struct ProxyUrl(Secret);
 
 impl ProxyUrl {
-    /// Takes an `http`, `https` or `socks5` URL.
+    /// Takes an `http`, `https`, `socks5` or `socks5h` URL.
     ///
     /// # Errors
     ///
@@ -462,13 +462,13 @@ impl ProxyUrl {
     pub fn parse(url: &str) -> Result<Self, Error> {
         let wrong = |what: &'static str| Err(Error::new(ErrorKind::Config, what));
         let Some((scheme, rest)) = url.split_once("://") else {
-            return wrong("the proxy URL has no scheme; http, https and socks5 are known");
+            return wrong("the proxy URL has no scheme; http, https, socks5 and socks5h are known");
         };
-        if !["http", "https", "socks5"]
+        if !["http", "https", "socks5", "socks5h"]
             .iter()
             .any(|known| scheme.eq_ignore_ascii_case(known))
         {
-            return wrong("the scheme of the proxy URL is not http, https or socks5");
+            return wrong("the scheme of the proxy URL is not http, https, socks5 or socks5h");
         }
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let host = authority

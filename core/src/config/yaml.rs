@@ -188,6 +188,13 @@ fn utf8(bytes: &[u8]) -> Result<String, Fault> {
         })
 }
 
+/// The only document of a text, as JSON.
+pub(crate) fn value(bytes: &[u8]) -> Option<Value> {
+    let mut documents = parse(&decode(bytes).ok()?).ok()?;
+    let document = documents.pop().filter(|_| documents.is_empty())?;
+    Some(document.into_value())
+}
+
 /// A collection whose end has not come yet.
 struct Open {
     line: usize,
