@@ -1,6 +1,7 @@
 //! Executors to run the same scenario on.
 
 mod local;
+mod relay;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,6 +18,7 @@ use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
 
 pub use local::{LocalIo, LocalRuntime, LocalSleep};
+pub use relay::Relay;
 
 use crate::server::Server;
 
