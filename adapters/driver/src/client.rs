@@ -192,20 +192,23 @@ impl<R: Drive> Inner<R> {
                 .map_err(describe)?
             {
                 Ok(answer) => break answer,
-                Err(failure) => match failure.unsent {
-                    Some(unsent) if failure.reused && tries < RESENDS => {
-                        tries += 1;
-                        request = unsent;
-                        request.uri_mut().clone_from(&uri);
+                Err(mut failure) => {
+                    pool.forget(&failure);
+                    tries += 1;
+                    match failure.unsent.take() {
+                        Some(unsent) if failure.reused && tries <= RESENDS => {
+                            request = unsent;
+                            request.uri_mut().clone_from(&uri);
+                        }
+                        _ => {
+                            let error = Error::new(
+                                ErrorKind::Transport,
+                                "the connection broke before an answer came",
+                            );
+                            return Err(describe(error.with_source(failure.error)));
+                        }
                     }
-                    _ => {
-                        let error = Error::new(
-                            ErrorKind::Transport,
-                            "the connection broke before an answer came",
-                        );
-                        return Err(describe(error.with_source(failure.error)));
-                    }
-                },
+                }
             }
         };
         let (head, body) = response.into_parts();

@@ -129,6 +129,10 @@ pub(crate) struct Items<R: Drive, D: Decode, F, O> {
 }
 
 #[pin_project(project = StateProjection)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is in a box already, and reading is its usual state"
+)]
 enum State<R: Drive, D: Decode, F> {
     Opening(#[pin] F),
     Reading(Answer<R, D>),

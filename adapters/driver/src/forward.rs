@@ -10,8 +10,8 @@ use bytes::Bytes;
 use kubewire::Error;
 use kubewire::session::Outcome;
 
-use crate::halves::{Reader, Writer};
-use crate::session::Handle;
+use crate::halves::{Connection, Reader, Writer};
+use crate::session::{Channel, Handle};
 
 /// Connections to ports of a pod, one for each port that was asked for, in that order.
 ///
@@ -30,8 +30,8 @@ impl Forward {
             .zip(0_u8..)
             .map(|(&port, index)| PortStream {
                 port,
-                reader: Reader::new(handle.clone(), index),
-                writer: Writer::new(handle.clone(), index, false),
+                reader: Reader::new(handle.clone(), Channel::Number(index)),
+                writer: Writer::new(handle.clone(), Channel::Number(index), false),
             })
             .collect();
         Self {
@@ -48,16 +48,7 @@ impl Forward {
     /// Dropping the future loses nothing; call it again.
     pub async fn wait(&mut self) -> Outcome {
         self.connections.clear();
-        poll_fn(|cx| {
-            self.handle.look(|state| match state.session.outcome() {
-                Some(outcome) => Poll::Ready(outcome.clone()),
-                None => {
-                    state.wait_outcome(cx);
-                    Poll::Pending
-                }
-            })
-        })
-        .await
+        poll_fn(|cx| self.handle.poll_outcome(cx)).await
     }
 
     /// Bytes held for this session, both ways.
@@ -80,10 +71,75 @@ impl fmt::Debug for Forward {
     }
 }
 
+/// Connections to ports of a pod, opened at any time, over one WebSocket (`SPDY/3.1+portforward.k8s.io`).
+///
+/// Each connection has an end of its own in both directions, and one that is not read does not hold up the others.
+/// Clones share the tunnel; it is closed when all of them and all connections are dropped.
+#[derive(Clone)]
+pub struct TunnelHandle {
+    handle: Handle,
+}
+
+impl TunnelHandle {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// Opens a connection to a port of the pod. It can be used at once; that the pod refused it shows as an
+    /// error of the first read.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](kubewire::ErrorKind::Usage) for port 0, [`ErrorKind::Closed`](kubewire::ErrorKind::Closed) where
+    /// [`can_connect`](Self::can_connect) is false.
+    pub fn connect(&self, port: u16) -> Result<PortStream, Error> {
+        let connection = Connection::open(&self.handle, port)?;
+        Ok(PortStream {
+            port,
+            reader: Reader::of(&connection),
+            writer: Writer::of(&connection),
+        })
+    }
+
+    /// Whether connections can be opened: the tunnel has not ended, and the server is not going away.
+    #[must_use]
+    pub fn can_connect(&self) -> bool {
+        self.handle.look(|state| state.session.can_connect())
+    }
+
+    /// Waits until the tunnel has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; call it again.
+    pub async fn wait(&self) -> Outcome {
+        poll_fn(|cx| self.handle.poll_outcome(cx)).await
+    }
+
+    /// Bytes held for this tunnel, both ways.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.handle.look(|state| state.session.buffered())
+    }
+
+    /// Begins to close the tunnel with all its connections.
+    pub fn close(&self) {
+        self.handle.with(crate::session::State::close);
+    }
+}
+
+impl fmt::Debug for TunnelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TunnelHandle")
+            .field("can_connect", &self.can_connect())
+            .finish_non_exhaustive()
+    }
+}
+
 /// One connection to a port of a pod: a byte stream both ways.
 ///
-/// The protocol has no half-close: shutting down the writing side is refused as unsupported. That a connection was refused in the pod shows as
-/// an error of the next read.
+/// Through a tunnel each direction has its end: closing the writing side leaves the other open. With
+/// `v4.channel.k8s.io` that is refused as unsupported. That a connection was refused in the pod shows as an error of the next read.
 pub struct PortStream {
     port: u16,
     reader: Reader,
@@ -117,6 +173,15 @@ impl PortStream {
     /// As [`Writer::write_all`].
     pub async fn write_all(&mut self, data: &[u8]) -> Result<(), Error> {
         self.writer.write_all(data).await
+    }
+
+    /// Ends what this side sends; the pod can go on to write.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](kubewire::ErrorKind::Usage) where the protocol cannot (`v4.channel.k8s.io`).
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.writer.finish()
     }
 
     /// The two directions, for different tasks.

@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use kubewire::session::ConnectionId;
 use kubewire::{Error, ErrorKind};
 
-use crate::session::{Handle, State};
+use crate::session::{Channel, Handle, State};
 
 /// The reading end of a channel: chunks, or `AsyncRead`.
 ///
@@ -18,9 +20,11 @@ use crate::session::{Handle, State};
 /// process down. Dropping it throws the channel's data away and lets the others go on.
 pub struct Reader {
     handle: Handle,
-    channel: u8,
+    channel: Channel,
     /// What `AsyncRead` has not handed out yet.
     chunk: Bytes,
+    /// Keeps a connection of a tunnel, together with the other end's.
+    _connection: Option<Arc<Connection>>,
 }
 
 /// The writing end of a channel: `write`, or `AsyncWrite`.
@@ -28,16 +32,27 @@ pub struct Reader {
 /// Bytes that were accepted are sent even if this is dropped, as long as any part of the session is held.
 pub struct Writer {
     handle: Handle,
-    channel: u8,
+    channel: Channel,
     finish_on_drop: bool,
+    _connection: Option<Arc<Connection>>,
 }
 
 impl Reader {
-    pub(crate) fn new(handle: Handle, channel: u8) -> Self {
+    pub(crate) fn new(handle: Handle, channel: Channel) -> Self {
         Self {
             handle,
             channel,
             chunk: Bytes::new(),
+            _connection: None,
+        }
+    }
+
+    pub(crate) fn of(connection: &Arc<Connection>) -> Self {
+        Self {
+            handle: connection.handle.clone(),
+            channel: Channel::Connection(connection.id),
+            chunk: Bytes::new(),
+            _connection: Some(connection.clone()),
         }
     }
 
@@ -51,7 +66,7 @@ impl Reader {
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
-    pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_chunk(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         if !self.chunk.is_empty() {
             return Poll::Ready(Some(std::mem::take(&mut self.chunk)));
         }
@@ -78,20 +93,13 @@ impl Reader {
     }
 
     /// What to say at the end of the data: nothing, or what went wrong.
-    fn failure(&self) -> Option<Error> {
-        self.handle.look(|state| {
-            if let Some(text) = state.session.port_error(self.channel) {
-                return Some(Error::new(ErrorKind::Transport, text));
-            }
-            match state.session.outcome()? {
-                kubewire::session::Outcome::Aborted(abort) => Some(abort.to_error()),
-                _ => None,
-            }
-        })
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.handle
+            .look(|state| state.session.failure(self.channel))
     }
 
     /// Reads into a buffer: 0 is the end, an error an end that is not clean.
-    fn poll_into(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_into(&mut self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.chunk.is_empty() {
             match self.poll_chunk(cx) {
                 Poll::Ready(Some(chunk)) => self.chunk = chunk,
@@ -115,11 +123,21 @@ impl Drop for Reader {
 }
 
 impl Writer {
-    pub(crate) fn new(handle: Handle, channel: u8, finish_on_drop: bool) -> Self {
+    pub(crate) fn new(handle: Handle, channel: Channel, finish_on_drop: bool) -> Self {
         Self {
             handle,
             channel,
             finish_on_drop,
+            _connection: None,
+        }
+    }
+
+    pub(crate) fn of(connection: &Arc<Connection>) -> Self {
+        Self {
+            handle: connection.handle.clone(),
+            channel: Channel::Connection(connection.id),
+            finish_on_drop: true,
+            _connection: Some(connection.clone()),
         }
     }
 
@@ -153,11 +171,7 @@ impl Writer {
         Ok(())
     }
 
-    pub(crate) fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<Result<usize, Error>> {
+    pub(crate) fn poll_send(&self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, Error>> {
         let channel = self.channel;
         let poll = |state: &mut State| match state.session.send(channel, data) {
             Ok(0) if !data.is_empty() => {
@@ -188,6 +202,32 @@ impl Drop for Writer {
     }
 }
 
+/// One connection of a tunnel; when both ends are dropped it is given up.
+pub(crate) struct Connection {
+    handle: Handle,
+    id: ConnectionId,
+}
+
+impl Connection {
+    /// Opens a connection to a port of the pod.
+    pub(crate) fn open(handle: &Handle, port: u16) -> Result<Arc<Self>, Error> {
+        let id = handle.with(|state| state.session.connect(port))?;
+        Ok(Arc::new(Self {
+            handle: handle.clone(),
+            id,
+        }))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.handle.with(|state| {
+            state.session.release(self.id);
+            state.forget(Channel::Connection(self.id));
+        });
+    }
+}
+
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
@@ -205,6 +245,10 @@ impl fmt::Debug for Writer {
 }
 
 fn to_io(error: Error) -> io::Error {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest has no kind of its own in std"
+    )]
     let kind = match error.kind() {
         ErrorKind::Closed => io::ErrorKind::BrokenPipe,
         ErrorKind::Timeout => io::ErrorKind::TimedOut,
@@ -228,7 +272,7 @@ impl futures_io::AsyncRead for Reader {
 /// Flushing is no work: the task sends as soon as it can. Closing is [`Writer::finish`].
 impl futures_io::AsyncWrite for Writer {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -260,7 +304,7 @@ impl tokio::io::AsyncRead for Reader {
 #[cfg(feature = "tokio-io")]
 impl tokio::io::AsyncWrite for Writer {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {

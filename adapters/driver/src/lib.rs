@@ -1,12 +1,32 @@
 //! Carries kubewire's calls and sessions over hyper connections, for any async runtime.
+//!
+//! Programs use `kubewire-tokio` or `kubewire-smol`, which name the runtime. This crate is for those who
+//! bring another one: implement [`Runtime`] (dial, sleep) and `hyper::rt::Executor` (spawn), and [`Client`] works.
+//!
+//! The client spawns one task for each connection and session, as a named future ([`H1Task`], [`H2Task`], [`SessionTask`]),
+//! so that whether it is `Send` follows from the runtime's connections: nothing here asks for it. Tasks end
+//! with the connection, and sessions with their last handle.
+//!
+//! # Cancel safety
+//!
+//! Every future may be dropped at any await, and the client goes on. What that means for the call or session
+//! is said at each method.
+//!
+//! # What semantic versioning does not cover
+//!
+//! Default timeouts, the settings of connections, the text of errors and of `Debug`, and the types of error sources.
 
 mod auth;
+mod build;
 mod client;
 mod connect;
 mod connection;
 mod exchange;
 mod forward;
+mod forwarder;
 mod halves;
+#[cfg(feature = "kubeconfig")]
+pub mod load;
 mod open;
 mod pool;
 mod process;
@@ -18,11 +38,13 @@ mod tls;
 #[cfg(feature = "rustls")]
 mod tls_config;
 
+pub use build::ClientBuilder;
 pub use client::{Client, Timeouts};
 #[cfg(feature = "http2")]
 pub use connection::H2Task;
 pub use connection::{H1Task, RequestBody, Transport};
-pub use forward::{Forward, PortStream};
+pub use forward::{Forward, PortStream, TunnelHandle};
+pub use forwarder::{Forwarder, Listen, PortListener};
 pub use halves::{Reader, Writer};
 pub use open::{Handles, Openable};
 pub use process::{Output, Process};

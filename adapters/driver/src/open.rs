@@ -11,39 +11,43 @@ use http_body::Body as _;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
-use kubewire::session::{Answer, Attach, Exec, Handshake, PortForward, Protocol, Session, Upgrade};
+use kubewire::session::{
+    Answer, Attach, Exec, Handshake, Offer, PortForward, PortForwardTunnel, Session, Tunnel,
+    Upgrade,
+};
 use kubewire::{Error, ErrorKind};
 
 use crate::Drive;
 use crate::client::Inner;
 use crate::connect::Purpose;
 use crate::connection::{RequestBody, Transport};
-use crate::forward::Forward;
+use crate::forward::{Forward, TunnelHandle};
 use crate::process::Process;
 use crate::session::{Handle, SessionTask, Shared};
 use crate::time::within;
 
 /// A protocol whose sessions the driver has handles for: all of them.
-pub trait Openable: Protocol + sealed::Share {}
+pub trait Openable: Offer + sealed::Share {}
 
-impl<P: Protocol + sealed::Share> Openable for P {}
+impl<P: Offer + sealed::Share> Openable for P {}
 
 /// What [`Client::open`](crate::Client::open) gives for a protocol.
 pub type Handles<P> = <P as sealed::Share>::Handles;
 
 mod sealed {
-    use super::{Arc, Attach, Exec, Forward, Handle, PortForward, Process, Session, Shared};
+    use super::{
+        Arc, Attach, Exec, Forward, Handle, Offer, PortForward, PortForwardTunnel, Process,
+        Session, Shared, Tunnel, TunnelHandle,
+    };
     use crate::session::AnySession;
 
     /// Puts a session where its task and its handles share it.
     #[expect(unnameable_types, reason = "seals `Openable`")]
-    pub trait Share: Sized {
+    pub trait Share: Offer {
         /// What the caller gets.
         type Handles;
         /// Splits the session.
-        fn share(session: Session<Self>, max_output: usize) -> (Arc<Shared>, Self::Handles)
-        where
-            Self: kubewire::session::Protocol;
+        fn share(machine: Self::Session, max_output: usize) -> (Arc<Shared>, Self::Handles);
     }
 
     impl Share for Exec {
@@ -66,6 +70,16 @@ mod sealed {
             // The end of the input would end the whole session.
             let process = Process::new(Handle::new(shared.clone()), streams, false, max_output);
             (shared, process)
+        }
+    }
+
+    impl Share for PortForwardTunnel {
+        type Handles = TunnelHandle;
+
+        fn share(tunnel: Tunnel, _: usize) -> (Arc<Shared>, TunnelHandle) {
+            let shared = Arc::new(Shared::new(AnySession::Tunnel(tunnel)));
+            let handle = TunnelHandle::new(Handle::new(shared.clone()));
+            (shared, handle)
         }
     }
 
@@ -115,17 +129,17 @@ pub(crate) async fn open<R: Drive, P: Openable>(
         .and_then(|result| result)
         .map_err(describe)?;
     let now = runtime.now();
-    let mut session = handshake.finish(now).map_err(describe)?;
-    // What came with the answer; a fault in it is the session's outcome.
-    let _ = session.handle_input(&early, now);
+    let session = handshake.finish(now).map_err(describe)?;
     let (shared, handles) = P::share(session, client.limits.max_body);
+    // What came with the answer.
+    shared.handle_input(&early, now);
     runtime.execute(SessionTask::new(runtime.clone(), io, shared));
     Ok(handles)
 }
 
 /// Sends the request and reads the answer, polling the connection beside it: nothing is spawned before
 /// there is a session, and dropping the future closes the connection.
-async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Protocol>(
+async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
     io: Transport<Io>,
     request: Request<RequestBody>,
     mut handshake: Handshake<P>,

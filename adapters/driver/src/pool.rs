@@ -84,7 +84,7 @@ impl Drop for Stream {
 pub(crate) enum Hold {
     Http1(http1::SendRequest<RequestBody>),
     #[cfg(feature = "http2")]
-    Http2(#[expect(dead_code, reason = "held for its Drop")] Stream),
+    Http2(Stream),
 }
 
 /// A request that did not go out, or an answer that did not come.
@@ -93,13 +93,21 @@ pub(crate) struct SendFailure {
     pub(crate) unsent: Option<Request<RequestBody>>,
     pub(crate) reused: bool,
     pub(crate) error: hyper::Error,
+    /// The shared connection that it was meant for.
+    #[cfg(feature = "http2")]
+    connection: Option<Arc<AtomicUsize>>,
 }
 
 impl<R: Drive> Pool<R> {
     pub(crate) fn new(connector: Connector<R>) -> Self {
+        // Without ALPN it is clear what will be spoken, and nobody needs to wait for somebody else's dial.
+        let protocol = (!connector.endpoint.is_https()).then_some(Protocol::Http1);
         Self {
             connector,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                protocol,
+                ..State::default()
+            }),
         }
     }
 
@@ -112,45 +120,50 @@ impl<R: Drive> Pool<R> {
     ///
     /// Dropping the future is harmless: a dial that others wait for goes over to one of them.
     pub(crate) async fn checkout(&self) -> Result<Lease, Error> {
-        let mut waits_for = None;
+        let mut waited_for = None;
         loop {
-            let ticket = {
-                let mut state = self.lock();
-                if let Some(lease) = state.take() {
-                    return Ok(lease);
+            match self.step(waited_for)? {
+                Step::Use(lease) => return Ok(lease),
+                Step::Dial(ticket) => return self.dial(ticket).await,
+                Step::Wait(round) => {
+                    waited_for = Some(round);
+                    self.wait(round).await;
                 }
-                if let (Some(round), Some((failed, error))) = (waits_for, &state.failed)
-                    && round == *failed
-                {
-                    return Err(error.clone());
-                }
-                if state.protocol == Some(Protocol::Http1) {
-                    // Nobody could share it.
-                    None
-                } else if state.dialing {
-                    waits_for = Some(state.round);
-                    drop(state);
-                    self.wait(waits_for).await;
-                    continue;
-                } else {
-                    state.dialing = true;
-                    state.round += 1;
-                    state.failed = None;
-                    Some(Ticket {
-                        pool: self,
-                        failure: None,
-                    })
-                }
-            };
-            return self.dial(ticket).await;
+            }
         }
     }
 
+    fn step(&self, waited_for: Option<u64>) -> Result<Step<'_, R>, Error> {
+        let mut state = self.lock();
+        if let Some(lease) = state.take() {
+            return Ok(Step::Use(lease));
+        }
+        if let Some((failed, error)) = &state.failed
+            && waited_for == Some(*failed)
+        {
+            return Err(error.clone());
+        }
+        if state.protocol == Some(Protocol::Http1) {
+            // Nobody could share it.
+            return Ok(Step::Dial(None));
+        }
+        if state.dialing {
+            return Ok(Step::Wait(state.round));
+        }
+        state.dialing = true;
+        state.round += 1;
+        state.failed = None;
+        Ok(Step::Dial(Some(Ticket {
+            pool: self,
+            failure: None,
+        })))
+    }
+
     /// Until the dial of this round is over, one way or another.
-    async fn wait(&self, round: Option<u64>) {
+    async fn wait(&self, round: u64) {
         poll_fn(|cx| {
             let mut state = self.lock();
-            if !state.dialing || Some(state.round) != round {
+            if !state.dialing || state.round != round {
                 return Poll::Ready(());
             }
             if !state
@@ -222,6 +235,18 @@ impl<R: Drive> Pool<R> {
         Ok(lease)
     }
 
+    /// No new requests on a connection that refused one: it is going away, though its streams go on.
+    pub(crate) fn forget(&self, failure: &SendFailure) {
+        #[cfg(feature = "http2")]
+        if let Some(streams) = &failure.connection {
+            self.lock()
+                .shared
+                .retain(|shared| !Arc::ptr_eq(&shared.streams, streams));
+        }
+        #[cfg(not(feature = "http2"))]
+        let _ = (self, failure);
+    }
+
     /// Takes back what an answer was read over, after its complete end.
     pub(crate) fn checkin(&self, hold: Hold) {
         match hold {
@@ -274,6 +299,15 @@ impl Shared {
     }
 }
 
+/// What to do for a connection.
+enum Step<'a, R: Drive> {
+    Use(Lease),
+    /// With a ticket, if others may wait for it.
+    Dial(Option<Ticket<'a, R>>),
+    /// For the dial of this round.
+    Wait(u64),
+}
+
 /// The dial that others may wait for. However it ends, they are told.
 struct Ticket<'a, R: Drive> {
     pool: &'a Pool<R>,
@@ -303,20 +337,19 @@ impl Lease {
             Self::Http1 { mut sender, reused } => {
                 // Cannot fail: the URI was checked when the call was prepared.
                 let _ = endpoint.origin_form(&mut request);
+                let failure = |unsent, error| SendFailure {
+                    unsent,
+                    reused,
+                    error,
+                    #[cfg(feature = "http2")]
+                    connection: None,
+                };
                 if let Err(error) = sender.ready().await {
-                    return Err(SendFailure {
-                        unsent: Some(request),
-                        reused,
-                        error,
-                    });
+                    return Err(failure(Some(request), error));
                 }
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok((response, Hold::Http1(sender))),
-                    Err(mut failed) => Err(SendFailure {
-                        unsent: failed.take_message(),
-                        reused,
-                        error: failed.into_error(),
-                    }),
+                    Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
                 }
             }
             #[cfg(feature = "http2")]
@@ -327,20 +360,19 @@ impl Lease {
             } => {
                 let _ = endpoint.absolute_form(&mut request);
                 request.headers_mut().remove(http::header::HOST);
+                let connection = Some(stream.0.clone());
+                let failure = |unsent, error| SendFailure {
+                    unsent,
+                    reused,
+                    error,
+                    connection,
+                };
                 if let Err(error) = sender.ready().await {
-                    return Err(SendFailure {
-                        unsent: Some(request),
-                        reused,
-                        error,
-                    });
+                    return Err(failure(Some(request), error));
                 }
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok((response, Hold::Http2(stream))),
-                    Err(mut failed) => Err(SendFailure {
-                        unsent: failed.take_message(),
-                        reused,
-                        error: failed.into_error(),
-                    }),
+                    Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
                 }
             }
         }

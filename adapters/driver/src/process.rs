@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use kubewire::channel::{STDERR, STDIN, STDOUT};
 use kubewire::session::{Outcome, Streams};
 use kubewire::{Error, ErrorKind};
 
 use crate::halves::{Reader, Writer};
-use crate::session::Handle;
+use crate::session::{Channel, Handle};
 
 /// A process in a container, or the end of a wire to one.
 ///
@@ -56,12 +56,12 @@ impl Process {
         close_stdin_on_drop: bool,
         max_output: usize,
     ) -> Self {
-        let reader = |channel| Reader::new(handle.clone(), channel);
+        let reader = |channel| Reader::new(handle.clone(), Channel::Number(channel));
         Self {
             stdin: streams.has_stdin().then(|| {
                 Writer::new(
                     handle.clone(),
-                    STDIN,
+                    Channel::Number(STDIN),
                     close_stdin_on_drop && !streams.has_tty(),
                 )
             }),
@@ -82,17 +82,7 @@ impl Process {
         self.stdin = None;
         self.stdout = None;
         self.stderr = None;
-        poll_fn(|cx| self.poll_outcome(cx)).await
-    }
-
-    fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        self.handle.look(|state| match state.session.outcome() {
-            Some(outcome) => Poll::Ready(outcome.clone()),
-            None => {
-                state.wait_outcome(cx);
-                Poll::Pending
-            }
-        })
+        poll_fn(|cx| self.handle.poll_outcome(cx)).await
     }
 
     /// Sends all of `input`, ends the input, and collects what the process writes until it ends.
@@ -153,7 +143,7 @@ impl Process {
             if !done {
                 return Poll::Pending;
             }
-            self.poll_outcome(cx).map(Ok)
+            self.handle.poll_outcome(cx).map(Ok)
         })
         .await?;
         Ok(Output {

@@ -1,5 +1,6 @@
 //! The task that moves the bytes of one session, and what its handles share with it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +10,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, Write};
-use kubewire::session::{Attach, Event, Exec, Outcome, PortForward, Session};
+use kubewire::session::{
+    Attach, ConnectionId, Event, Exec, Outcome, PortForward, Session, Tunnel, TunnelEvent,
+};
 use kubewire::{Error, ErrorKind};
 
 use crate::Runtime;
@@ -21,113 +24,206 @@ const CHUNK: usize = 16 << 10;
 /// Rounds of write and read before other tasks get their turn.
 const BUDGET: usize = 32;
 
-/// A session of any protocol. The machine is the same; only its type tells them apart.
+/// A machine of any protocol. They have the same methods; only their types tell them apart.
 pub(crate) enum AnySession {
     Exec(Session<Exec>),
     Attach(Session<Attach>),
     PortForward(Session<PortForward>),
+    Tunnel(Tunnel),
+}
+
+/// What can be read and written on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Channel {
+    /// Of a session.
+    Number(u8),
+    /// Of a tunnel.
+    Connection(ConnectionId),
+}
+
+/// What happened, whatever the machine.
+enum Happened {
+    Readable(Channel),
+    Writable(Channel),
+    Failed(Channel),
+    Ended,
+    /// The task looks for itself.
+    Other,
 }
 
 macro_rules! any {
-    ($self:expr, $session:ident => $call:expr) => {
+    ($self:expr, $machine:ident => $call:expr) => {
         match $self {
-            AnySession::Exec($session) => $call,
-            AnySession::Attach($session) => $call,
-            AnySession::PortForward($session) => $call,
+            AnySession::Exec($machine) => $call,
+            AnySession::Attach($machine) => $call,
+            AnySession::PortForward($machine) => $call,
+            AnySession::Tunnel($machine) => $call,
         }
     };
 }
 
+/// A channel that the machine does not have is at its end.
+macro_rules! on_channel {
+    ($self:expr, $channel:expr, ($machine:ident, $key:ident) => $call:expr, else $none:expr) => {
+        match ($self, $channel) {
+            (AnySession::Exec($machine), Channel::Number($key)) => $call,
+            (AnySession::Attach($machine), Channel::Number($key)) => $call,
+            (AnySession::PortForward($machine), Channel::Number($key)) => $call,
+            (AnySession::Tunnel($machine), Channel::Connection($key)) => $call,
+            _ => $none,
+        }
+    };
+}
+
+fn no_channel() -> Error {
+    Error::new(ErrorKind::Usage, "the session has no such channel")
+}
+
 impl AnySession {
-    pub(crate) fn poll_data(&mut self, channel: u8) -> Option<Bytes> {
-        any!(self, session => session.poll_data(channel))
+    pub(crate) fn poll_data(&mut self, channel: Channel) -> Option<Bytes> {
+        on_channel!(self, channel, (machine, key) => machine.poll_data(key), else None)
     }
 
-    pub(crate) fn is_finished(&self, channel: u8) -> bool {
-        any!(self, session => session.is_finished(channel))
+    pub(crate) fn is_finished(&self, channel: Channel) -> bool {
+        on_channel!(self, channel, (machine, key) => machine.is_finished(key), else true)
     }
 
-    pub(crate) fn truncated(&self, channel: u8) -> bool {
-        any!(self, session => session.truncated(channel))
+    pub(crate) fn discard(&mut self, channel: Channel) {
+        on_channel!(self, channel, (machine, key) => machine.discard(key), else ());
     }
 
-    pub(crate) fn discard(&mut self, channel: u8) {
-        any!(self, session => session.discard(channel));
+    pub(crate) fn send(&mut self, channel: Channel, data: &[u8]) -> Result<usize, Error> {
+        on_channel!(self, channel, (machine, key) => machine.send(key, data), else Err(no_channel()))
     }
 
-    pub(crate) fn send(&mut self, channel: u8, data: &[u8]) -> Result<usize, Error> {
-        any!(self, session => session.send(channel, data))
+    pub(crate) fn finish(&mut self, channel: Channel) -> Result<(), Error> {
+        on_channel!(self, channel, (machine, key) => machine.finish(key), else Err(no_channel()))
     }
 
-    pub(crate) fn finish(&mut self, channel: u8) -> Result<(), Error> {
-        any!(self, session => session.finish(channel))
-    }
-
-    pub(crate) fn resize(&mut self, width: u16, height: u16) -> Result<(), Error> {
-        any!(self, session => session.resize(width, height))
-    }
-
-    pub(crate) fn close(&mut self, now: Instant) {
-        any!(self, session => session.close(now));
-    }
-
-    pub(crate) fn outcome(&self) -> Option<&Outcome> {
-        any!(self, session => session.outcome())
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        any!(self, session => session.is_closed())
-    }
-
-    pub(crate) fn buffered(&self) -> usize {
-        any!(self, session => session.buffered())
-    }
-
-    /// What ended a port's connection, if it failed.
-    pub(crate) fn port_error(&self, index: u8) -> Option<String> {
-        match self {
-            Self::PortForward(session) => {
-                session.port_error(index).map(std::borrow::Cow::into_owned)
-            }
-            Self::Exec(_) | Self::Attach(_) => None,
+    pub(crate) fn truncated(&self, channel: Channel) -> bool {
+        match (self, channel) {
+            (Self::Exec(session), Channel::Number(key)) => session.truncated(key),
+            (Self::Attach(session), Channel::Number(key)) => session.truncated(key),
+            (Self::PortForward(session), Channel::Number(key)) => session.truncated(key),
+            _ => false,
         }
     }
 
-    fn wants_input(&self) -> bool {
-        any!(self, session => session.wants_input())
+    pub(crate) fn resize(&mut self, width: u16, height: u16) -> Result<(), Error> {
+        match self {
+            Self::Exec(session) => session.resize(width, height),
+            Self::Attach(session) => session.resize(width, height),
+            Self::PortForward(_) | Self::Tunnel(_) => Err(no_channel()),
+        }
     }
 
-    fn poll_event(&mut self) -> Option<Event> {
-        any!(self, session => session.poll_event())
+    /// What to report at the end of a channel, if that end is not a clean one.
+    pub(crate) fn failure(&self, channel: Channel) -> Option<Error> {
+        match (self, channel) {
+            (Self::Tunnel(tunnel), Channel::Connection(id)) => return tunnel.error(id),
+            (Self::PortForward(session), Channel::Number(index)) => {
+                if let Some(text) = session.port_error(index) {
+                    return Some(Error::new(ErrorKind::Transport, text.into_owned()));
+                }
+            }
+            _ => {}
+        }
+        if let Outcome::Aborted(abort) = self.outcome()? {
+            return Some(abort.to_error());
+        }
+        None
+    }
+
+    /// Opens a connection of a tunnel.
+    pub(crate) fn connect(&mut self, port: u16) -> Result<ConnectionId, Error> {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.open(port),
+            Self::Exec(_) | Self::Attach(_) | Self::PortForward(_) => Err(no_channel()),
+        }
+    }
+
+    pub(crate) fn can_connect(&self) -> bool {
+        matches!(self, Self::Tunnel(tunnel) if tunnel.can_open())
+    }
+
+    /// Gives a connection of a tunnel up.
+    pub(crate) fn release(&mut self, id: ConnectionId) {
+        if let Self::Tunnel(tunnel) = self {
+            tunnel.release(id);
+        }
+    }
+
+    pub(crate) fn close(&mut self, now: Instant) {
+        any!(self, machine => machine.close(now));
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        any!(self, machine => machine.outcome())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        any!(self, machine => machine.is_closed())
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        any!(self, machine => machine.buffered())
+    }
+
+    fn wants_input(&self) -> bool {
+        any!(self, machine => machine.wants_input())
     }
 
     fn poll_transmit(&mut self) -> Option<&[u8]> {
-        any!(self, session => session.poll_transmit())
+        any!(self, machine => machine.poll_transmit())
     }
 
     fn transmitted(&mut self, n: usize) {
-        any!(self, session => session.transmitted(n));
+        any!(self, machine => machine.transmitted(n));
     }
 
-    fn handle_input(&mut self, bytes: &[u8], now: Instant) {
+    pub(crate) fn handle_input(&mut self, bytes: &[u8], now: Instant) {
         // A fault is in the outcome too, and its close frame is still to be written.
-        let _ = any!(self, session => session.handle_input(bytes, now));
+        let _ = any!(self, machine => machine.handle_input(bytes, now));
     }
 
     fn handle_end(&mut self) {
-        any!(self, session => session.handle_end());
+        any!(self, machine => machine.handle_end());
     }
 
     fn handle_error(&mut self, error: Error) {
-        any!(self, session => session.handle_error(error));
+        any!(self, machine => machine.handle_error(error));
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        any!(self, session => session.poll_timeout())
+        any!(self, machine => machine.poll_timeout())
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        any!(self, session => session.handle_timeout(now));
+        any!(self, machine => machine.handle_timeout(now));
+    }
+
+    fn poll_event(&mut self) -> Option<Happened> {
+        let event = match self {
+            Self::Tunnel(tunnel) => {
+                return Some(match tunnel.poll_event()? {
+                    TunnelEvent::Readable(id) => Happened::Readable(Channel::Connection(id)),
+                    TunnelEvent::Writable(id) => Happened::Writable(Channel::Connection(id)),
+                    TunnelEvent::Failed(id) => Happened::Failed(Channel::Connection(id)),
+                    TunnelEvent::Outcome | TunnelEvent::Closed => Happened::Ended,
+                    TunnelEvent::GoingAway | TunnelEvent::Resumed | _ => Happened::Other,
+                });
+            }
+            Self::Exec(session) => session.poll_event()?,
+            Self::Attach(session) => session.poll_event()?,
+            Self::PortForward(session) => session.poll_event()?,
+        };
+        Some(match event {
+            Event::Readable(channel) => Happened::Readable(Channel::Number(channel)),
+            Event::Writable(channel) => Happened::Writable(Channel::Number(channel)),
+            Event::PortFailed(channel) => Happened::Failed(Channel::Number(channel)),
+            Event::Outcome | Event::Closed => Happened::Ended,
+            Event::Opened | Event::Resumed | _ => Happened::Other,
+        })
     }
 }
 
@@ -150,33 +246,15 @@ pub(crate) struct State {
 }
 
 /// The waker of each channel's one waiter.
-#[derive(Default)]
-struct Slots(Vec<Option<Waker>>);
-
-impl Slots {
-    fn set(&mut self, channel: u8, waker: &Waker) {
-        let index = usize::from(channel);
-        if self.0.len() <= index {
-            self.0.resize(index + 1, None);
-        }
-        match &mut self.0[index] {
-            Some(known) => known.clone_from(waker),
-            slot => *slot = Some(waker.clone()),
-        }
-    }
-
-    fn take(&mut self, channel: u8) -> Option<Waker> {
-        self.0.get_mut(usize::from(channel))?.take()
-    }
-}
+type Slots = BTreeMap<Channel, Waker>;
 
 impl State {
-    pub(crate) fn wait_readable(&mut self, channel: u8, cx: &Context<'_>) {
-        self.readers.set(channel, cx.waker());
+    pub(crate) fn wait_readable(&mut self, channel: Channel, cx: &Context<'_>) {
+        self.readers.insert(channel, cx.waker().clone());
     }
 
-    pub(crate) fn wait_writable(&mut self, channel: u8, cx: &Context<'_>) {
-        self.writers.set(channel, cx.waker());
+    pub(crate) fn wait_writable(&mut self, channel: Channel, cx: &Context<'_>) {
+        self.writers.insert(channel, cx.waker().clone());
     }
 
     pub(crate) fn wait_outcome(&mut self, cx: &Context<'_>) {
@@ -205,21 +283,32 @@ impl State {
     fn collect(&mut self, wake: &mut Vec<Waker>) {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Readable(channel) => wake.extend(self.readers.take(channel)),
-                Event::Writable(channel) => wake.extend(self.writers.take(channel)),
-                Event::PortFailed(channel) => {
-                    wake.extend(self.readers.take(channel));
-                    wake.extend(self.writers.take(channel));
+                Happened::Readable(channel) => wake.extend(self.readers.remove(&channel)),
+                Happened::Writable(channel) => wake.extend(self.writers.remove(&channel)),
+                Happened::Failed(channel) => {
+                    wake.extend(self.readers.remove(&channel));
+                    wake.extend(self.writers.remove(&channel));
                 }
-                Event::Outcome | Event::Closed => {
-                    wake.extend(self.readers.0.drain(..).flatten());
-                    wake.extend(self.writers.0.drain(..).flatten());
+                Happened::Ended => {
+                    wake.extend(std::mem::take(&mut self.readers).into_values());
+                    wake.extend(std::mem::take(&mut self.writers).into_values());
                     wake.append(&mut self.outcome);
                 }
-                // The driver looks for itself.
-                _ => {}
+                Happened::Other => {}
             }
         }
+    }
+
+    /// Forgets who waited for a channel that is gone.
+    pub(crate) fn forget(&mut self, channel: Channel) {
+        self.readers.remove(&channel);
+        self.writers.remove(&channel);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
     }
 }
 
@@ -229,8 +318,8 @@ impl Shared {
             state: Mutex::new(State {
                 session,
                 driver: None,
-                readers: Slots::default(),
-                writers: Slots::default(),
+                readers: Slots::new(),
+                writers: Slots::new(),
                 outcome: Vec::new(),
                 handles: 0,
                 close: false,
@@ -242,18 +331,27 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn handle_input(&self, bytes: &[u8], now: Instant) {
+        self.lock().session.handle_input(bytes, now);
+    }
+
     /// Does something to the session for a handle, then lets the task and the other handles know.
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut wake = Vec::new();
         let mut state = self.lock();
-        let before = state.chores();
+        let (before, timeout) = (state.chores(), state.session.poll_timeout());
         let result = change(&mut state);
         state.collect(&mut wake);
         let after = state.chores();
-        if before
-            .iter()
-            .zip(after)
-            .any(|(before, after)| after && !before)
+        let sooner = match (timeout, state.session.poll_timeout()) {
+            (Some(before), Some(after)) => after < before,
+            (before, after) => before.is_none() && after.is_some(),
+        };
+        if sooner
+            || before
+                .iter()
+                .zip(after)
+                .any(|(before, after)| after && !before)
         {
             wake.extend(state.driver.take());
         }
@@ -274,6 +372,17 @@ impl Handle {
 
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         self.0.with(change)
+    }
+
+    /// Until there is an outcome.
+    pub(crate) fn poll_outcome(&self, cx: &Context<'_>) -> Poll<Outcome> {
+        self.look(|state| {
+            if let Some(outcome) = state.session.outcome() {
+                return Poll::Ready(outcome.clone());
+            }
+            state.wait_outcome(cx);
+            Poll::Pending
+        })
     }
 
     /// Looks without changing anything.

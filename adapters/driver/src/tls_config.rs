@@ -15,9 +15,9 @@ use crate::connect::Purpose;
 
 /// PEM material, read.
 #[derive(Default)]
-pub(crate) struct Pem {
-    pub(crate) ca: Option<Vec<u8>>,
-    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
+pub(crate) struct Pem<'a> {
+    pub(crate) ca: Option<&'a [u8]>,
+    pub(crate) client: Option<(&'a [u8], &'a [u8])>,
     pub(crate) insecure_skip_verify: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct TlsConfig {
 
 impl TlsConfig {
     /// `name` is what the certificate must be for: the host, or `tls-server-name`.
-    pub(crate) fn new(pem: &Pem, name: &str, http2: bool) -> Result<Self, Error> {
+    pub(crate) fn new(pem: &Pem<'_>, name: &str, http2: bool) -> Result<Self, Error> {
         let config =
             |what: &'static str| move |source: rustls::Error| fault(what).with_source(source);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -43,7 +43,7 @@ impl TlsConfig {
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         } else {
-            builder.with_root_certificates(roots(pem.ca.as_deref())?)
+            builder.with_root_certificates(roots(pem.ca)?)
         };
         let mut calls = match &pem.client {
             None => builder.with_no_client_auth(),

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use hyper::rt::{Executor, Timer};
-use kubewire_driver::Runtime;
+use kubewire_driver::{Listen, Runtime};
+use smol::Async;
 use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
@@ -87,6 +89,36 @@ impl Runtime for SmolRuntime {
 
     fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
         Some(Arc::new(SmolTimer::new()))
+    }
+}
+
+impl Listen for SmolRuntime {
+    type Listener = Async<TcpListener>;
+    type Bind = std::future::Ready<io::Result<Async<TcpListener>>>;
+
+    fn bind(&self, address: SocketAddr) -> Self::Bind {
+        std::future::ready(Async::<TcpListener>::bind(address))
+    }
+
+    fn local_addr(listener: &Async<TcpListener>) -> io::Result<SocketAddr> {
+        listener.get_ref().local_addr()
+    }
+
+    fn poll_accept(
+        listener: &mut Async<TcpListener>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Io, SocketAddr)>> {
+        loop {
+            match listener.get_ref().accept() {
+                Ok((stream, peer)) => {
+                    let stream = TcpStream::from(Async::new(stream)?);
+                    return Poll::Ready(Ok((FuturesIo::new(stream), peer)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            ready!(listener.poll_readable(cx))?;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,8 +10,8 @@ use std::time::Instant;
 
 use hyper::rt::{Executor, Timer};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kubewire_driver::Runtime;
-use tokio::net::TcpStream;
+use kubewire_driver::{Listen, Runtime};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -52,7 +53,7 @@ impl Future for Dial {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(task) = &mut self.0 else {
-            return Poll::Ready(Err(io::Error::other("there is no tokio runtime here")));
+            return Poll::Ready(Err(no_runtime()));
         };
         let stream = ready!(Pin::new(task).poll(cx)).map_err(io::Error::other)??;
         // Frames and requests are written whole; waiting for more only delays them.
@@ -111,6 +112,52 @@ impl Runtime for TokioRuntime {
     fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
         self.handle().map(|_| Arc::new(TokioTimer::new()) as _)
     }
+}
+
+/// A socket that is being bound.
+#[derive(Debug)]
+pub struct Bind(Option<JoinHandle<io::Result<TcpListener>>>);
+
+impl Future for Bind {
+    type Output = io::Result<TcpListener>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(task) = &mut self.0 else {
+            return Poll::Ready(Err(no_runtime()));
+        };
+        Pin::new(task)
+            .poll(cx)
+            .map(|result| result.map_err(io::Error::other)?)
+    }
+}
+
+impl Listen for TokioRuntime {
+    type Listener = TcpListener;
+    type Bind = Bind;
+
+    fn bind(&self, address: SocketAddr) -> Bind {
+        Bind(
+            self.handle()
+                .map(|handle| handle.spawn(TcpListener::bind(address))),
+        )
+    }
+
+    fn local_addr(listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    fn poll_accept(
+        listener: &mut TcpListener,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Io, SocketAddr)>> {
+        listener
+            .poll_accept(cx)
+            .map_ok(|(stream, peer)| (TokioIo::new(stream), peer))
+    }
+}
+
+fn no_runtime() -> io::Error {
+    io::Error::other("there is no tokio runtime here")
 }
 
 impl<F> Executor<F> for TokioRuntime

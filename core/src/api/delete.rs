@@ -92,6 +92,8 @@ impl<K: Object> Operation for Delete<K> {
 /// Decodes the answer of a deletion by its kind.
 pub struct DeletedDecoder<K> {
     raw: Raw,
+    /// The answer did not decode; the error repeats.
+    fault: Option<Error>,
     object: PhantomData<fn() -> K>,
 }
 
@@ -99,6 +101,7 @@ impl<K> Default for DeletedDecoder<K> {
     fn default() -> Self {
         Self {
             raw: Raw::default(),
+            fault: None,
             object: PhantomData,
         }
     }
@@ -108,6 +111,7 @@ impl<K> Clone for DeletedDecoder<K> {
     fn clone(&self) -> Self {
         Self {
             raw: self.raw.clone(),
+            fault: self.fault.clone(),
             object: PhantomData,
         }
     }
@@ -139,20 +143,15 @@ impl<K: Object> Decode for DeletedDecoder<K> {
     }
 
     fn poll_item(&mut self) -> Result<Option<Deleted<K>>, Error> {
-        #[derive(Default, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        struct Kind {
-            kind: String,
-            api_version: String,
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
         let Some(body) = self.raw.poll_item()? else {
             return Ok(None);
         };
-        let Kind { kind, api_version } = decode(&body)?;
-        if kind == "Status" && api_version == "v1" {
-            return decode(&body).map(|status| Some(Deleted::Gone(Box::new(status))));
-        }
-        decode(&body).map(|object| Some(Deleted::Object(object)))
+        deleted(&body)
+            .map(Some)
+            .inspect_err(|error| self.fault = Some(error.clone()))
     }
 
     fn has_items(&self) -> bool {
@@ -162,6 +161,20 @@ impl<K: Object> Decode for DeletedDecoder<K> {
     fn buffered(&self) -> usize {
         self.raw.buffered()
     }
+}
+
+fn deleted<K: Object>(body: &[u8]) -> Result<Deleted<K>, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Kind {
+        kind: String,
+        api_version: String,
+    }
+    let Kind { kind, api_version } = decode(body)?;
+    if kind == "Status" && api_version == "v1" {
+        return decode(body).map(|status| Deleted::Gone(Box::new(status)));
+    }
+    decode(body).map(Deleted::Object)
 }
 
 impl<K: Object> Unary for DeletedDecoder<K> {}

@@ -5,13 +5,16 @@ use super::path::Target;
 use super::query::Query;
 use crate::Error;
 use crate::resource::{HasAttach, HasExec, HasPortForward};
-use crate::session::{Attach, Exec, PortForward, Protocol, SessionOptions, Streams, Upgrade};
+use crate::session::{
+    Attach, Exec, Offer, PortForward, PortForwardTunnel, PortForwardTunnelOperation,
+    SessionOptions, Streams, Upgrade,
+};
 
 /// An operation whose answer is a session. The counterpart of [`Operation`](crate::Operation) for
 /// `client.open`.
 pub trait UpgradeOperation: Sized {
     /// What the session is about.
-    type Protocol: Protocol;
+    type Protocol: Offer;
 
     /// Builds the upgrade; operations of an [`Api`] that inherits its namespace use `namespace`.
     ///
@@ -31,7 +34,7 @@ pub trait UpgradeOperation: Sized {
     }
 }
 
-impl<P: Protocol> UpgradeOperation for Upgrade<P> {
+impl<P: Offer> UpgradeOperation for Upgrade<P> {
     type Protocol = P;
 
     fn into_upgrade_in(self, _: Option<&str>) -> Result<Self, Error> {
@@ -258,6 +261,58 @@ impl<K: HasPortForward> Api<K> {
             ports: ports.into_iter().collect(),
             options: SessionOptions::default(),
         }
+    }
+
+    /// Connects to ports of a pod at any time and any number of times, over one connection to the
+    /// server: `pods/portforward` as a [`Tunnel`](crate::session::Tunnel). Unlike
+    /// [`port_forward`](Self::port_forward) it keeps the end of each direction, and one connection
+    /// does not hold up the others.
+    ///
+    /// A server that has no tunnels refuses it with an error for which
+    /// [`PortForwardTunnel::is_unsupported`] holds;
+    /// [`connection`](PortForwardTunnelOperation::connection) is the other way, for each connection.
+    ///
+    /// ```
+    /// # #[cfg(feature = "k8s-openapi")] {
+    /// use k8s_openapi::api::core::v1::Pod;
+    /// use kubewire::{Api, UpgradeOperation};
+    /// let forward = Api::<Pod>::namespaced("default").port_forward_tunnel("web-0");
+    /// let alone = forward.connection(8080).into_upgrade()?;
+    /// let tunnel = forward.into_upgrade()?;
+    /// assert_eq!(tunnel.request().uri(), "/api/v1/namespaces/default/pods/web-0/portforward");
+    /// assert_eq!(alone.request().uri(), "/api/v1/namespaces/default/pods/web-0/portforward?ports=8080");
+    /// # }
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    pub fn port_forward_tunnel(&self, name: &str) -> PortForwardTunnelOperation {
+        PortForwardTunnelOperation {
+            alone: self.port_forward(name, []),
+        }
+    }
+}
+
+impl PortForwardTunnelOperation {
+    /// Deadlines, pings, and what happens when a connection is not read.
+    pub fn options(mut self, options: SessionOptions) -> Self {
+        self.alone.options = options;
+        self
+    }
+
+    /// One connection to a port of the same pod without a tunnel: the way for servers that have
+    /// none.
+    pub fn connection(&self, port: u16) -> PortForwardOperation {
+        let mut alone = self.alone.clone();
+        alone.ports = vec![port];
+        alone
+    }
+}
+
+impl UpgradeOperation for PortForwardTunnelOperation {
+    type Protocol = PortForwardTunnel;
+
+    fn into_upgrade_in(self, namespace: Option<&str>) -> Result<Upgrade<PortForwardTunnel>, Error> {
+        let uri = self.alone.target.query(namespace)?.uri()?;
+        Ok(Upgrade::new(uri, PortForwardTunnel::new()).options(self.alone.options))
     }
 }
 

@@ -61,7 +61,12 @@ pub(super) fn warnings(value: &[u8]) -> Vec<Warning> {
     let mut found = Vec::new();
     while let Some((warning, after)) = one(rest) {
         found.push(warning);
-        // An optional date in quotes may follow the text.
+        // An optional date in quotes, which holds a comma, may follow the text.
+        let after = after.trim_start();
+        let after = after
+            .strip_prefix('"')
+            .and_then(|date| Some(date.split_once('"')?.1))
+            .unwrap_or(after);
         rest = after.split_once(',').map_or("", |(_, next)| next.trim());
     }
     found
@@ -74,9 +79,10 @@ mod tests {
     #[test]
     fn warnings_are_unquoted_and_split() {
         let found = warnings(
-            br#"299 - "unknown field \"a, b\"", 299 agent "two" "Mon, 23 Nov 2026 06:19:17 GMT""#,
+            br#"299 - "unknown field \"a, b\"", 299 agent "two" "Mon, 23 Nov 2026 06:19:17 GMT", 199 - """#,
         );
-        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!((found[2].code, found[2].text.as_str()), (199, ""));
         assert_eq!(found[0].text, "unknown field \"a, b\"");
         assert_eq!(
             (found[1].agent.as_str(), found[1].text.as_str()),

@@ -118,6 +118,8 @@ impl fmt::Debug for Raw {
 /// One JSON value.
 pub struct Json<T> {
     raw: Raw,
+    /// The value did not decode; the error repeats.
+    fault: Option<Error>,
     item: PhantomData<fn() -> T>,
 }
 
@@ -125,6 +127,7 @@ impl<T> Default for Json<T> {
     fn default() -> Self {
         Self {
             raw: Raw::default(),
+            fault: None,
             item: PhantomData,
         }
     }
@@ -134,6 +137,7 @@ impl<T> Clone for Json<T> {
     fn clone(&self) -> Self {
         Self {
             raw: self.raw.clone(),
+            fault: self.fault.clone(),
             item: PhantomData,
         }
     }
@@ -167,10 +171,15 @@ impl<T: DeserializeOwned> Decode for Json<T> {
     }
 
     fn poll_item(&mut self) -> Result<Option<T>, Error> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         let Some(body) = self.raw.poll_item()? else {
             return Ok(None);
         };
-        decode(&body).map(Some)
+        decode(&body)
+            .map(Some)
+            .inspect_err(|error| self.fault = Some(error.clone()))
     }
 
     fn has_items(&self) -> bool {

@@ -13,8 +13,7 @@ use http::header::{
 };
 use http::{Request, StatusCode, Uri, response};
 
-use super::{Protocol, Session, SessionOptions};
-use crate::channel::Subprotocol;
+use super::{Offer, SessionOptions};
 use crate::error::Failure;
 use crate::meta::Status;
 use crate::{Error, ErrorKind, Limits};
@@ -32,7 +31,7 @@ pub struct Upgrade<P> {
     options: SessionOptions,
 }
 
-impl<P: Protocol> Upgrade<P> {
+impl<P: Offer> Upgrade<P> {
     /// An upgrade of `GET uri`, in origin form. The query has to ask for the same streams or ports
     /// as `protocol`.
     pub fn new(uri: Uri, protocol: P) -> Self {
@@ -120,6 +119,18 @@ impl<P> fmt::Debug for Upgrade<P> {
     }
 }
 
+/// The cause of an error: a WebSocket was opened, for something else.
+#[derive(Debug)]
+pub(super) struct NotOffered;
+
+impl fmt::Display for NotOffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server does not know what was offered")
+    }
+}
+
+impl std::error::Error for NotOffered {}
+
 /// What the head of the answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -130,9 +141,9 @@ pub enum Answer {
     Refused,
 }
 
-enum State {
+enum State<C> {
     Waiting,
-    Switched(Subprotocol),
+    Switched(C),
     Refused {
         code: StatusCode,
         retry_after: Option<Duration>,
@@ -142,7 +153,8 @@ enum State {
     Failed(Error),
 }
 
-/// Takes the answer to an [`Upgrade`]: a [`Session`], or the server's refusal.
+/// Takes the answer to an [`Upgrade`]: a [`Session`](super::Session) or
+/// [`Tunnel`](super::Tunnel), or the server's refusal.
 ///
 /// ```
 /// use std::time::Instant;
@@ -162,15 +174,15 @@ enum State {
 /// # Ok::<(), kubewire::Error>(())
 /// ```
 #[must_use = "a machine does nothing by itself"]
-pub struct Handshake<P> {
+pub struct Handshake<P: Offer> {
     accept: String,
     protocol: P,
     options: SessionOptions,
     limits: Limits,
-    state: State,
+    state: State<P::Chosen>,
 }
 
-impl<P: Protocol> Handshake<P> {
+impl<P: Offer> Handshake<P> {
     /// Takes the head of the answer.
     ///
     /// # Errors
@@ -194,8 +206,7 @@ impl<P: Protocol> Handshake<P> {
 
     fn read_head(&mut self, head: &response::Parts) -> Result<Answer, Error> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let subprotocol = self.check(&head.headers)?;
-            self.state = State::Switched(subprotocol);
+            self.state = State::Switched(self.check(&head.headers)?);
             return Ok(Answer::Switched);
         }
         if head.status.is_success() || head.status.is_informational() {
@@ -217,7 +228,7 @@ impl<P: Protocol> Handshake<P> {
         Ok(Answer::Refused)
     }
 
-    fn check(&self, headers: &HeaderMap) -> Result<Subprotocol, Error> {
+    fn check(&self, headers: &HeaderMap) -> Result<P::Chosen, Error> {
         if !has_token(headers, &CONNECTION, "upgrade") || !has_token(headers, &UPGRADE, "websocket")
         {
             return Err(Error::peer(
@@ -242,18 +253,18 @@ impl<P: Protocol> Handshake<P> {
         };
         if name.trim().is_empty() {
             return Err(Error::peer(format!(
-                "the server chose no subprotocol of {}, and so speaks one without exit codes",
+                "the server chose no subprotocol of {}, and so speaks an older one",
                 P::OFFER
-            )));
+            ))
+            .with_source(NotOffered));
         }
-        Subprotocol::from_header(name)
-            .filter(|&chosen| P::accepts(chosen))
-            .ok_or_else(|| {
-                let name: String = name.chars().take(100).collect();
-                Error::peer(format!(
-                    "the server chose the subprotocol {name:?}, which was not offered"
-                ))
-            })
+        P::choose(name).ok_or_else(|| {
+            let name: String = name.chars().take(100).collect();
+            Error::peer(format!(
+                "the server chose the subprotocol {name:?}, which was not offered"
+            ))
+            .with_source(NotOffered)
+        })
     }
 
     /// Takes a piece of the body of a refusal. When the body has come to its end, cleanly or not,
@@ -265,22 +276,20 @@ impl<P: Protocol> Handshake<P> {
         }
     }
 
-    /// The session, or why there is none.
+    /// The session (or the tunnel), or why there is none.
     ///
     /// # Errors
     ///
     /// [`Api`](ErrorKind::Api) for a refusal, with its HTTP code, its `Status` if it had one, and
     /// the first bytes of the body if not. The error of [`handle_head`](Self::handle_head) if there
     /// was one. [`Truncated`](ErrorKind::Truncated) if no head came.
-    pub fn finish(self, now: Instant) -> Result<Session<P>, Error> {
+    pub fn finish(self, now: Instant) -> Result<P::Session, Error> {
         match self.state {
-            State::Switched(subprotocol) => Ok(Session::new(
-                self.protocol,
-                subprotocol,
-                &self.options,
-                &self.limits,
-                now,
-            )),
+            State::Switched(chosen) => {
+                Ok(self
+                    .protocol
+                    .start(chosen, &self.options, &self.limits, now))
+            }
             State::Refused {
                 code,
                 retry_after,
@@ -316,11 +325,11 @@ fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool 
         .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
 
-impl<P> fmt::Debug for Handshake<P> {
+impl<P: Offer> fmt::Debug for Handshake<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Waiting => "waiting".to_owned(),
-            State::Switched(subprotocol) => format!("switched to {}", subprotocol.as_str()),
+            State::Switched(chosen) => format!("switched to {chosen:?}"),
             State::Refused { code, body, .. } => format!("refused: {code}, {} bytes", body.len()),
             State::Failed(error) => format!("failed: {error}"),
         };

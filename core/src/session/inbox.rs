@@ -120,6 +120,16 @@ impl Inbox {
         std::mem::take(&mut self.readable)
     }
 
+    /// Whether a reader is to be told.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether a reader found nothing, and more can come.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting && !self.ended && !self.discarded
+    }
+
     pub(super) fn is_full(&self, window: usize) -> bool {
         self.overflow == Overflow::Backpressure
             && !self.discarded

@@ -5,7 +5,8 @@
 //! 1. [`Upgrade`]: the request, and what the caller asked for.
 //! 2. [`Handshake`]: takes the answer. A refusal becomes an [`Error`] with its HTTP code and
 //!    `Status`.
-//! 3. [`Session`]: takes the bytes of the connection and gives data, an [`Outcome`], and bytes.
+//! 3. [`Session`]: takes the bytes of the connection and gives data, an [`Outcome`], and bytes. For
+//!    port-forward there is also [`Tunnel`], which opens connections at any time.
 //!
 //! Nothing here does IO or reads a clock. A driver's round is: `now`; [`handle_timeout`] if
 //! [`poll_timeout`] has passed; write what [`poll_transmit`] gives, as much as the transport takes;
@@ -23,12 +24,14 @@
 
 mod handshake;
 mod inbox;
+mod link;
 mod machine;
 mod options;
 mod outbox;
 mod outcome;
 mod protocol;
 mod timers;
+mod tunnel;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -37,12 +40,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub use handshake::{Answer, Handshake, Upgrade};
-pub use options::{Overflow, SessionOptions};
+pub use options::{Overflow, SessionOptions, Unread};
 pub use outcome::{Abort, Outcome, Timeout};
-pub use protocol::{Attach, Exec, PortForward, Protocol, Streams};
+pub use protocol::{
+    Attach, Exec, Offer, PortForward, PortForwardTunnel, PortForwardTunnelOperation, Protocol,
+    Streams,
+};
+pub use tunnel::{ConnectionFault, ConnectionId, Tunnel, TunnelEvent};
 
 use crate::channel::Subprotocol;
 use crate::{Error, Limits};
+use link::Carry as _;
 use machine::Machine;
 
 /// What a driver should look at next. See [`Session::poll_event`].
@@ -237,7 +245,7 @@ impl<P: Protocol> Session<P> {
     /// How it ended. Once set it never changes.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.machine.outcome()
+        self.machine.link().outcome()
     }
 
     /// What to write to the transport next. It stays the same until
@@ -318,7 +326,7 @@ impl<P: Protocol> Session<P> {
     /// received can still be polled.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.machine.is_closed()
+        self.machine.link().is_done()
     }
 
     /// How many bytes are held, in all queues and in both directions.

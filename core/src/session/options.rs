@@ -17,6 +17,37 @@ pub enum Overflow {
     Drop,
 }
 
+/// What a [`Tunnel`](super::Tunnel) does about a connection that is not read.
+///
+/// SPDY/3.1 has windows for each stream, but no server of port-forward keeps to them: what a pod
+/// sends on one connection comes in between the others, whether anybody reads it or not. As long
+/// as it fits in the [credit](super::Tunnel#flow-control) of the connection nobody notices. After
+/// that there are two things to choose from, and none is without a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unread {
+    /// Read no more from the transport; and if then, for this long, nobody takes anything of the
+    /// connection that is in the way while another one waits for data, reset that connection with
+    /// [`Stalled`](super::ConnectionFault::Stalled). So no connection is held up for longer than
+    /// this by one that nobody reads, and no reader that goes on, however slowly, loses anything.
+    /// Where no other connection waits it is the same as [`Backpressure`](Self::Backpressure).
+    Reset {
+        /// How long. The default is one second.
+        after: Duration,
+    },
+    /// Read no more from the transport until there is room: nothing is ever lost, and one
+    /// connection that is not read stops all of them.
+    Backpressure,
+}
+
+impl Default for Unread {
+    fn default() -> Self {
+        Self::Reset {
+            after: Duration::from_secs(1),
+        }
+    }
+}
+
 /// Deadlines and policies of a session.
 ///
 /// A duration of 0 is taken as one millisecond.
@@ -54,8 +85,10 @@ pub struct SessionOptions {
     /// How long closing may take: for what was accepted to be written and the server to answer.
     /// Also how long to wait, after the status, for more data or the server's close. Default 5 s.
     pub close_timeout: Duration,
-    /// What to do when a channel is not read. Default [`Overflow::Backpressure`].
+    /// What to do when a channel is not read. Default [`Overflow::Backpressure`]. Not for tunnels.
     pub overflow: Overflow,
+    /// What a tunnel does when a connection is not read. Default [`Unread::Reset`] after a second.
+    pub unread: Unread,
 }
 
 impl Default for SessionOptions {
@@ -67,6 +100,7 @@ impl Default for SessionOptions {
             total_timeout: None,
             close_timeout: Duration::from_secs(5),
             overflow: Overflow::Backpressure,
+            unread: Unread::default(),
         }
     }
 }
@@ -111,6 +145,12 @@ impl SessionOptions {
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+    /// Sets [`unread`](#structfield.unread).
+    #[must_use]
+    pub fn unread(mut self, unread: Unread) -> Self {
+        self.unread = unread;
         self
     }
 }

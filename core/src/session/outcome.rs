@@ -17,7 +17,8 @@ pub enum Outcome {
     /// Attach: the server detached. It never tells the exit code, see the pod's status.
     Detached,
     /// Port-forward: the server closed the session in the normal way, as all connections had
-    /// ended. [`Session::port_error`](super::Session::port_error) tells which of them failed.
+    /// ended. [`Session::port_error`](super::Session::port_error) or
+    /// [`Tunnel::fault`](super::Tunnel::fault) tells which of them failed.
     Ended,
     /// The server reports a failure that is no exit code: a command that does not exist, a
     /// container that is not there or stopped, or trouble in the node.

@@ -1,7 +1,13 @@
 //! Which session it is, and what the caller asked for.
 
-use crate::Error;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use super::handshake::NotOffered;
+use super::{Session, SessionOptions, Tunnel};
 use crate::channel::{MAX_PORTS, Subprotocol};
+use crate::{Error, Limits, PortForwardOperation};
 
 /// Which streams of a process a session has.
 ///
@@ -96,19 +102,47 @@ pub enum Plan {
     PortForward(Vec<u16>),
 }
 
-/// Closed to other crates: what a session needs of its protocol.
-#[expect(unnameable_types, reason = "seals `Protocol`")]
-pub trait Sealed {
+/// Closed to other crates: what a handshake needs to know.
+#[expect(unnameable_types, reason = "seals `Offer`")]
+pub trait Sealed: Sized {
     /// The header of the offer, in order of preference.
     const OFFER: &'static str;
-    fn accepts(subprotocol: Subprotocol) -> bool;
+    /// What the server can choose.
+    type Chosen: Copy + std::fmt::Debug;
+    /// What the machine is.
+    type Machine;
+    /// What the server chose, if it was offered.
+    fn choose(name: &str) -> Option<Self::Chosen>;
+    /// Starts the machine.
+    fn start(
+        self,
+        chosen: Self::Chosen,
+        options: &SessionOptions,
+        limits: &Limits,
+        now: Instant,
+    ) -> Self::Machine;
+}
+
+/// Closed to other crates: what a session needs of its protocol.
+#[expect(unnameable_types, reason = "seals `Protocol`")]
+pub trait Planned {
     fn plan(&self) -> Plan;
 }
 
-/// What a [`Session`](super::Session) is about: [`Exec`], [`Attach`] or [`PortForward`].
+/// What an [`Upgrade`](super::Upgrade) can offer to a server: the [`Protocol`]s of a [`Session`],
+/// and [`PortForwardTunnel`].
 ///
-/// Sealed: the three are all that Kubernetes has.
-pub trait Protocol: Sealed {}
+/// Sealed: the four are all that Kubernetes has.
+pub trait Offer: Sealed<Machine = <Self as Offer>::Session> {
+    /// The machine for the connection, when the server accepts: a [`Session`] or a
+    /// [`Tunnel`](super::Tunnel).
+    type Session;
+}
+
+/// What a [`Session`] is about: [`Exec`], [`Attach`] or [`PortForward`].
+///
+/// Sealed, as [`Offer`] is.
+pub trait Protocol: Offer<Session = Session<Self>> + Planned {}
 
 /// Runs a command in a container: `pods/exec`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +190,7 @@ impl Attach {
 ///
 /// Every entry is one TCP connection, made when the session starts. All of them share one
 /// WebSocket without flow control of their own, and the end of one is not told while another is
-/// open: take one session for each connection wherever that matters.
+/// open: take one session for each connection wherever that matters, or a [`PortForwardTunnel`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortForward {
     ports: Vec<u16>,
@@ -190,49 +224,134 @@ impl PortForward {
     }
 }
 
+/// Connects to ports of a pod, any number of times: `pods/portforward` with
+/// `SPDY/3.1+portforward.k8s.io`. The session is a [`Tunnel`].
+///
+/// Servers have this since Kubernetes 1.30, by default since 1.31. What else one may answer, and how
+/// to tell: [`is_unsupported`](Self::is_unsupported).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PortForwardTunnel;
+
+impl PortForwardTunnel {
+    /// The name in `Sec-WebSocket-Protocol`.
+    pub const SUBPROTOCOL: &'static str = "SPDY/3.1+portforward.k8s.io";
+
+    /// A tunnel. Ports are named when it is open.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+
+    /// Whether the error of a [`Handshake`](super::Handshake) means that the server, or something
+    /// between, has no tunnels: use [`PortForward`], one session for each connection, instead.
+    ///
+    /// So it is with 400 and 403 that carry no `Status` (an older server finds no protocol that it
+    /// knows, or no ports in the query), and a WebSocket for another protocol. Everything else, a
+    /// pod that is not there or a user who may not, would be the same without a tunnel.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use http::Response;
+    /// use kubewire::Limits;
+    /// use kubewire::session::{PortForwardTunnel, Upgrade};
+    ///
+    /// let uri = "/api/v1/namespaces/a/pods/b/portforward".parse().unwrap();
+    /// let upgrade = Upgrade::new(uri, PortForwardTunnel::new());
+    /// let (_request, mut handshake) = upgrade.begin([7; 16], &Limits::default());
+    /// let (head, ()) = Response::builder().status(403).body(()).unwrap().into_parts();
+    /// handshake.handle_head(&head)?;
+    /// let error = handshake.finish(Instant::now()).unwrap_err();
+    /// assert!(PortForwardTunnel::is_unsupported(&error));
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_unsupported(error: &Error) -> bool {
+        let mistaken = matches!(
+            error.code(),
+            Some(StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
+        );
+        let other =
+            std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<NotOffered>);
+        other || (mistaken && error.status().is_none())
+    }
+}
+
+/// Connects to ports of a pod through a tunnel. See
+/// [`Api::port_forward_tunnel`](crate::Api::port_forward_tunnel).
+#[derive(Clone, Debug)]
+#[must_use = "an operation does nothing until a client carries it"]
+pub struct PortForwardTunnelOperation {
+    /// The same without a tunnel, and without ports.
+    pub(crate) alone: PortForwardOperation,
+}
+
+impl Sealed for PortForwardTunnel {
+    const OFFER: &'static str = Self::SUBPROTOCOL;
+    type Chosen = ();
+    type Machine = Tunnel;
+
+    fn choose(name: &str) -> Option<()> {
+        (name.trim() == Self::SUBPROTOCOL).then_some(())
+    }
+
+    fn start(self, (): (), options: &SessionOptions, limits: &Limits, now: Instant) -> Tunnel {
+        Tunnel::new(options, limits, now)
+    }
+}
+
+impl Offer for PortForwardTunnel {
+    type Session = Tunnel;
+}
+
 /// v5 first, for closing stdin; servers before 1.30 take v4. One line, for servers look at the
 /// first one only.
 const OFFER_STREAMS: &str = "v5.channel.k8s.io, v4.channel.k8s.io";
 
-impl Sealed for Exec {
-    const OFFER: &'static str = OFFER_STREAMS;
+macro_rules! protocol {
+    ($type:ident, $offer:expr, $choose:expr, $self:ident => $plan:expr) => {
+        impl Sealed for $type {
+            const OFFER: &'static str = $offer;
+            type Chosen = Subprotocol;
+            type Machine = Session<Self>;
 
-    fn accepts(_: Subprotocol) -> bool {
-        true
-    }
+            fn choose(name: &str) -> Option<Subprotocol> {
+                Subprotocol::from_header(name).filter($choose)
+            }
 
-    fn plan(&self) -> Plan {
-        Plan::Exec(self.streams)
-    }
+            fn start(
+                self,
+                chosen: Subprotocol,
+                options: &SessionOptions,
+                limits: &Limits,
+                now: Instant,
+            ) -> Session<Self> {
+                Session::new(self, chosen, options, limits, now)
+            }
+        }
+
+        impl Planned for $type {
+            fn plan(&$self) -> Plan {
+                $plan
+            }
+        }
+
+        impl Offer for $type {
+            type Session = Session<Self>;
+        }
+
+        impl Protocol for $type {}
+    };
 }
 
-impl Sealed for Attach {
-    const OFFER: &'static str = OFFER_STREAMS;
-
-    fn accepts(_: Subprotocol) -> bool {
-        true
-    }
-
-    fn plan(&self) -> Plan {
-        Plan::Attach(self.streams)
-    }
-}
-
-impl Sealed for PortForward {
-    const OFFER: &'static str = Subprotocol::V4.as_str();
-
-    fn accepts(subprotocol: Subprotocol) -> bool {
-        subprotocol == Subprotocol::V4
-    }
-
-    fn plan(&self) -> Plan {
-        Plan::PortForward(self.ports.clone())
-    }
-}
-
-impl Protocol for Exec {}
-impl Protocol for Attach {}
-impl Protocol for PortForward {}
+protocol!(Exec, OFFER_STREAMS, |_| true, self => Plan::Exec(self.streams));
+protocol!(Attach, OFFER_STREAMS, |_| true, self => Plan::Attach(self.streams));
+protocol!(
+    PortForward,
+    Subprotocol::V4.as_str(),
+    |&chosen| chosen == Subprotocol::V4,
+    self => Plan::PortForward(self.ports.clone())
+);
 
 #[cfg(test)]
 mod tests {

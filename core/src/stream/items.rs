@@ -232,9 +232,11 @@ impl ItemSplitter {
         let end = self.scan.advance(&chunk[at..]);
         let stop = at + end.unwrap_or(chunk.len() - at);
         if keep && self.partial.len() + (stop - at) > max {
-            return Err(Error::limit(
-                "an item of the list is longer than Limits::max_item",
-            ));
+            return Err(Error::limit(if is_item {
+                "an item of the list is longer than Limits::max_item"
+            } else {
+                "a field of the list is longer than 64 KiB"
+            }));
         }
         if end.is_none() {
             if keep {

@@ -83,6 +83,10 @@ impl ItemDecoder {
             // Also where the JSON is complete: what was to follow may have been a checksum.
             End::Truncated => "the list was cut off",
             End::Clean if self.splitter.is_complete() => {
+                // Unreadable metadata may hide a continue token: the list must not look like the last page.
+                self.metadata().map_err(|error| {
+                    Error::peer("the list's metadata does not decode").with_source(error)
+                })?;
                 self.done = true;
                 return Ok(());
             }
@@ -154,8 +158,10 @@ impl<K: Object> Decode for Collect<K> {
     }
 
     fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.items.splitter.push(&chunk)?;
-        self.collect()
+        // A bad item comes before a fault that the same chunk brings after it.
+        let pushed = self.items.splitter.push(&chunk);
+        self.collect()?;
+        pushed
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {

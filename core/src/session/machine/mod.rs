@@ -9,33 +9,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::inbox::Inbox;
+use super::link::{Carry, Link, NORMAL, News, append};
 use super::outbox::Outbox;
 use super::protocol::Plan;
-use super::timers::{Due, Timers};
-use super::{Abort, Event, Outcome, Overflow, SessionOptions, Timeout};
+use super::{Abort, Event, Outcome, Overflow, SessionOptions};
 use crate::channel::{self, Frame, Subprotocol};
 use crate::meta::Status;
-use crate::ws::{Message, WebSocket};
-use crate::{Error, ErrorKind, Limits};
-
-/// How much is framed at once; the transport takes it before there is more.
-const BATCH: usize = 32 << 10;
-/// Shorter messages are copied out of the buffer that they came in.
-const COPY: usize = 4 << 10;
-/// Close codes of RFC 6455 7.4.1.
-const NORMAL: u16 = 1000;
-const PROTOCOL_ERROR: u16 = 1002;
-const TOO_BIG: u16 = 1009;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// This side wants to close. What was accepted is still sent, then the close.
-    Closing,
-    /// The server closed, or broke the rules: the last frames go out.
-    Leaving,
-    Done,
-}
+use crate::{Error, Limits};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -53,40 +33,18 @@ struct Port {
     told: bool,
 }
 
-/// What `poll_event` has to tell, besides what the channels know.
-#[derive(Default)]
-struct News {
-    opened: Option<bool>,
-    outcome: bool,
-    resumed: bool,
-    closed: bool,
-}
-
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(in crate::session) struct Machine {
-    ws: WebSocket,
+    link: Link,
     kind: Kind,
     subprotocol: Subprotocol,
-    phase: Phase,
     inboxes: Vec<Inbox>,
     outbox: Outbox,
     ports: Vec<Port>,
     /// What came on the status channel and is no status by itself.
     text: Vec<u8>,
-    outcome: Option<Outcome>,
-    error: Option<Error>,
     size: Option<(u16, u16)>,
-    close_sent: bool,
-    timers: Timers,
-    news: News,
-    /// Input was not wanted at some time since deadlines were looked at.
-    stalled: bool,
-    /// Input is not wanted, and a driver is to be told when it is again.
-    blocked: bool,
-    /// Data was sent since the time was last told.
-    sent: bool,
-    /// The longest message that came.
-    longest: usize,
+    /// The first message came, and whether that has still to be told.
+    opened: Option<bool>,
     receive_window: usize,
     max_text: usize,
 }
@@ -131,88 +89,17 @@ impl Machine {
         };
         let lanes: Vec<u8> = lanes;
         Self {
-            ws: WebSocket::new(limits),
+            link: Link::new(options, limits, now),
             kind,
             subprotocol,
-            phase: Phase::Open,
             inboxes,
             outbox: Outbox::new(lanes, limits.send_window),
             ports,
             text: Vec::new(),
-            outcome: None,
-            error: None,
             size: None,
-            close_sent: false,
-            timers: Timers::new(options, now),
-            news: News::default(),
-            stalled: false,
-            blocked: false,
-            sent: false,
-            longest: 0,
+            opened: None,
             receive_window: limits.receive_window.max(1),
             max_text: limits.max_error_body,
-        }
-    }
-
-    pub(in crate::session) fn handle_input(
-        &mut self,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<(), Error> {
-        if let Some(error) = &self.error {
-            return Err(error.clone());
-        }
-        if bytes.is_empty() || !self.is_reading() {
-            return Ok(());
-        }
-        self.timers.received(now);
-        let result = self.messages(bytes, now);
-        if let Err(error) = &result {
-            self.fail(error, now);
-        }
-        if !self.wants_input() {
-            self.stalled = true;
-            self.blocked = true;
-        }
-        result
-    }
-
-    fn messages(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Error> {
-        while let Some(message) = self.ws.step(&mut bytes)? {
-            self.message(message, now)?;
-        }
-        Ok(())
-    }
-
-    fn message(&mut self, message: Message, now: Instant) -> Result<(), Error> {
-        match message {
-            Message::Binary(data) => {
-                self.longest = self.longest.max(data.len());
-                let frame = channel::decode(data)?;
-                self.news.opened.get_or_insert(true);
-                if frame.data.is_empty() {
-                    // "The streams are connected", on whichever channel the server can write to.
-                    return Ok(());
-                }
-                if self.kind == Kind::PortForward {
-                    self.port_frame(frame, now)
-                } else {
-                    self.stream_frame(frame, now);
-                    Ok(())
-                }
-            }
-            Message::Text(_) => Err(Error::peer("a text message in a binary channel protocol")),
-            Message::Ping | Message::Pong => Ok(()),
-            Message::Close(code) => {
-                let end = match (self.phase, self.kind, code) {
-                    (Phase::Closing, _, _) => Outcome::Aborted(Abort::Closed),
-                    (_, Kind::PortForward, None | Some(NORMAL)) => Outcome::Ended,
-                    _ => Outcome::Aborted(Abort::ClosedWithoutStatus { code }),
-                };
-                self.conclude(end);
-                self.leave(now);
-                Ok(())
-            }
         }
     }
 
@@ -228,19 +115,18 @@ impl Machine {
     }
 
     fn push(&mut self, index: usize, data: Bytes, now: Instant) {
-        self.timers.moved(now);
-        // Longer messages come in longer buffers.
-        let copy = COPY.max(self.longest / 8);
+        self.link.timers.moved(now);
+        let copy = self.link.copy_below();
         if let Some(inbox) = self.inboxes.get_mut(index) {
             inbox.push(data, self.receive_window, copy);
         }
     }
 
     fn status(&mut self, data: &[u8], now: Instant) {
-        if self.outcome.is_some() {
+        if self.link.outcome().is_some() {
             return;
         }
-        self.timers.linger(now);
+        self.link.timers.linger(now);
         if self.text.is_empty()
             && let Some(status) = Status::from_slice(data)
         {
@@ -274,7 +160,7 @@ impl Machine {
             port.error_announced = true;
             return Ok(());
         }
-        self.timers.moved(now);
+        self.link.timers.moved(now);
         append(
             port.error.get_or_insert_with(Vec::new),
             &frame.data,
@@ -285,112 +171,6 @@ impl Machine {
         }
         self.outbox.clear_lane(index);
         Ok(())
-    }
-
-    fn set_outcome(&mut self, outcome: Outcome) {
-        if self.outcome.is_none() {
-            self.outcome = Some(outcome);
-            self.news.outcome = true;
-            self.size = None;
-            self.outbox.clear();
-        }
-    }
-
-    /// Sets the outcome if there was none: what the status channel said, or this.
-    fn conclude(&mut self, end: Outcome) {
-        if self.outcome.is_some() {
-            return;
-        }
-        let attach = matches!(self.kind, Kind::Attach { .. });
-        let said = if let Some(status) = Status::from_slice(&self.text) {
-            Some(Outcome::from_status(status, attach))
-        } else if self.text.is_empty() || self.text.starts_with(b"{") {
-            // Nothing, or a status that was cut off.
-            None
-        } else {
-            Some(Outcome::Failure(Status {
-                status: Some("Failure".to_owned()),
-                message: Some(String::from_utf8_lossy(&self.text).trim().to_owned()),
-                ..Status::default()
-            }))
-        };
-        self.set_outcome(said.unwrap_or(end));
-    }
-
-    fn fail(&mut self, error: &Error, now: Instant) {
-        if self.error.is_some() {
-            return;
-        }
-        self.error = Some(error.clone());
-        if !self.is_reading() {
-            return;
-        }
-        let (abort, code) = if error.kind() == ErrorKind::Limit {
-            (Abort::Limit(error.clone()), TOO_BIG)
-        } else {
-            (Abort::Peer(error.clone()), PROTOCOL_ERROR)
-        };
-        self.conclude(Outcome::Aborted(abort));
-        self.ws.close(code);
-        self.leave(now);
-    }
-
-    fn leave(&mut self, now: Instant) {
-        self.phase = Phase::Leaving;
-        self.outbox.clear();
-        self.end_input();
-        self.timers.closing(now);
-        self.settle();
-    }
-
-    /// Leaving is over when the last frame has gone out.
-    fn settle(&mut self) {
-        if self.phase == Phase::Leaving && self.ws.poll_transmit().is_none() {
-            self.done();
-        }
-    }
-
-    fn done(&mut self) {
-        if self.phase != Phase::Done {
-            self.phase = Phase::Done;
-            self.ws.abandon();
-            self.size = None;
-            self.outbox.clear();
-            self.end_input();
-            self.news.closed = true;
-        }
-    }
-
-    fn end_input(&mut self) {
-        for inbox in &mut self.inboxes {
-            inbox.end();
-        }
-    }
-
-    pub(in crate::session) fn handle_end(&mut self) {
-        let abort = match self.phase {
-            Phase::Open | Phase::Leaving => Abort::ConnectionLost,
-            Phase::Closing => Abort::Closed,
-            Phase::Done => return,
-        };
-        self.conclude(Outcome::Aborted(abort));
-        self.done();
-    }
-
-    pub(in crate::session) fn handle_error(&mut self, error: Error) {
-        if self.phase != Phase::Done {
-            self.conclude(Outcome::Aborted(Abort::Transport(error)));
-            self.done();
-        }
-    }
-
-    fn is_reading(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Closing)
-    }
-
-    pub(in crate::session) fn wants_input(&self) -> bool {
-        let full = |inbox: &Inbox| inbox.is_full(self.receive_window);
-        self.is_reading() && !self.inboxes.iter().any(full)
     }
 
     pub(in crate::session) fn poll_data(&mut self, index: usize) -> Option<Bytes> {
@@ -413,13 +193,6 @@ impl Machine {
         self.resume();
     }
 
-    fn resume(&mut self) {
-        if self.blocked && self.wants_input() {
-            self.blocked = false;
-            self.news.resumed = true;
-        }
-    }
-
     pub(in crate::session) fn is_finished(&self, index: usize) -> bool {
         self.inboxes.get(index).is_none_or(Inbox::is_finished)
     }
@@ -429,8 +202,8 @@ impl Machine {
     }
 
     pub(in crate::session) fn poll_event(&mut self) -> Option<Event> {
-        if self.news.opened == Some(true) {
-            self.news.opened = Some(false);
+        if self.opened == Some(true) {
+            self.opened = Some(false);
             return Some(Event::Opened);
         }
         for (index, port) in (0..).zip(&mut self.ports) {
@@ -447,75 +220,22 @@ impl Machine {
         if let Some(lane) = self.outbox.take_writable() {
             return u8::try_from(lane).ok().map(Event::Writable);
         }
-        if std::mem::take(&mut self.news.resumed) {
-            return Some(Event::Resumed);
-        }
-        if std::mem::take(&mut self.news.outcome) {
-            return Some(Event::Outcome);
-        }
-        std::mem::take(&mut self.news.closed).then_some(Event::Closed)
-    }
-
-    pub(in crate::session) fn outcome(&self) -> Option<&Outcome> {
-        self.outcome.as_ref()
+        self.link.take_news().map(|news| match news {
+            News::Resumed => Event::Resumed,
+            News::Outcome => Event::Outcome,
+            News::Closed => Event::Closed,
+        })
     }
 
     pub(in crate::session) fn subprotocol(&self) -> Subprotocol {
         self.subprotocol
     }
 
-    pub(in crate::session) fn poll_timeout(&self) -> Option<Instant> {
-        (self.phase != Phase::Done)
-            .then(|| self.timers.next())
-            .flatten()
-    }
-
-    pub(in crate::session) fn handle_timeout(&mut self, now: Instant) {
-        if self.phase == Phase::Done {
-            return;
-        }
-        if self.stalled {
-            // Nothing could come while nothing was read: what waits in the kernel counts.
-            self.timers.received(now);
-            self.timers.moved(now);
-            self.stalled = self.is_reading() && !self.wants_input();
-        }
-        if std::mem::take(&mut self.sent) {
-            self.timers.moved(now);
-        }
-        match self.timers.due(now) {
-            Due::Nothing => {}
-            Due::Ping => {
-                let _ = self.ws.ping();
-            }
-            Due::Expired(Timeout::Pong) => {
-                self.conclude(Outcome::Aborted(Abort::Timeout(Timeout::Pong)));
-                self.done();
-            }
-            Due::Expired(which) => {
-                self.conclude(Outcome::Aborted(Abort::Timeout(which)));
-                self.close(now);
-            }
-            Due::Linger => {
-                self.conclude(Outcome::Aborted(Abort::ClosedWithoutStatus { code: None }));
-                self.close(now);
-            }
-            Due::Closed => {
-                self.conclude(Outcome::Aborted(Abort::Closed));
-                self.done();
-            }
-        }
-    }
-
-    pub(in crate::session) fn is_closed(&self) -> bool {
-        self.phase == Phase::Done
-    }
-
     pub(in crate::session) fn buffered(&self) -> usize {
         let errors = self.ports.iter().filter_map(|port| port.error.as_ref());
         self.inboxes.iter().map(Inbox::held).sum::<usize>()
             + self.outbox.held()
-            + self.ws.buffered()
+            + self.link.ws.buffered()
             + self.text.len()
             + errors.map(Vec::len).sum::<usize>()
     }
@@ -523,6 +243,78 @@ impl Machine {
     pub(in crate::session) fn port_error(&self, index: usize) -> Option<Cow<'_, str>> {
         let error = self.ports.get(index)?.error.as_deref()?;
         Some(String::from_utf8_lossy(error))
+    }
+}
+
+impl Carry for Machine {
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    fn binary(&mut self, data: Bytes, now: Instant) -> Result<(), Error> {
+        let frame = channel::decode(data)?;
+        self.opened.get_or_insert(true);
+        if frame.data.is_empty() {
+            // "The streams are connected", on whichever channel the server can write to.
+            return Ok(());
+        }
+        if self.kind == Kind::PortForward {
+            self.port_frame(frame, now)
+        } else {
+            self.stream_frame(frame, now);
+            Ok(())
+        }
+    }
+
+    fn closed_with(&self, code: Option<u16>) -> Outcome {
+        match (self.kind, code) {
+            (Kind::PortForward, None | Some(NORMAL)) => Outcome::Ended,
+            _ => Outcome::Aborted(Abort::ClosedWithoutStatus { code }),
+        }
+    }
+
+    fn said(&self) -> Option<Outcome> {
+        if let Some(status) = Status::from_slice(&self.text) {
+            let attach = matches!(self.kind, Kind::Attach { .. });
+            Some(Outcome::from_status(status, attach))
+        } else if self.text.is_empty() || self.text.starts_with(b"{") {
+            // Nothing, or a status that was cut off.
+            None
+        } else {
+            Some(Outcome::Failure(Status {
+                status: Some("Failure".to_owned()),
+                message: Some(String::from_utf8_lossy(&self.text).trim().to_owned()),
+                ..Status::default()
+            }))
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let full = |inbox: &Inbox| inbox.is_full(self.receive_window);
+        !self.inboxes.iter().any(full)
+    }
+
+    fn end_input(&mut self) {
+        for inbox in &mut self.inboxes {
+            inbox.end();
+        }
+    }
+
+    fn clear_output(&mut self) {
+        self.size = None;
+        self.outbox.clear();
+    }
+
+    fn wake_writers(&mut self) {
+        self.outbox.wake();
+    }
+
+    fn fill(&mut self) -> bool {
+        self.frame()
     }
 }
 
@@ -538,21 +330,15 @@ impl Port {
     }
 }
 
-/// Appends as much as fits.
-fn append(to: &mut Vec<u8>, data: &[u8], max: usize) {
-    let room = max.saturating_sub(to.len()).min(data.len());
-    to.extend_from_slice(data.get(..room).unwrap_or_default());
-}
-
 impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("kind", &self.kind)
             .field("subprotocol", &self.subprotocol)
-            .field("phase", &self.phase)
+            .field("phase", &self.link.phase())
             .field("buffered", &self.buffered())
-            .field("outcome", &self.outcome.is_some())
-            .field("error", &self.error)
+            .field("outcome", &self.link.outcome().is_some())
+            .field("error", &self.link.error())
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,8 @@
 //! The half of the machine that sends.
 
-use std::time::Instant;
-
-use super::{BATCH, Kind, Machine, NORMAL, Phase};
+use super::{Kind, Machine};
 use crate::channel;
+use crate::session::link::BATCH;
 use crate::{Error, ErrorKind};
 
 impl Machine {
@@ -26,13 +25,9 @@ impl Machine {
             .is_some_and(|port| port.error.is_some())
     }
 
-    fn has_ended(&self) -> bool {
-        self.phase != Phase::Open || self.outcome.is_some()
-    }
-
     pub(in crate::session) fn send(&mut self, channel: u8, data: &[u8]) -> Result<usize, Error> {
         let lane = self.lane(channel)?;
-        let closed = if self.has_ended() {
+        let closed = if self.link.has_ended() {
             "the session has ended"
         } else if self.outbox.is_finished(lane) {
             "the channel was finished before"
@@ -40,7 +35,7 @@ impl Machine {
             "the connection to the port has ended"
         } else {
             let accepted = self.outbox.push(lane, data);
-            self.sent |= accepted > 0;
+            self.link.sent |= accepted > 0;
             return Ok(accepted);
         };
         Err(Error::new(ErrorKind::Closed, closed))
@@ -48,7 +43,7 @@ impl Machine {
 
     pub(in crate::session) fn finish(&mut self, channel: u8) -> Result<(), Error> {
         let lane = self.lane(channel)?;
-        if self.has_ended() || self.outbox.is_finished(lane) || self.has_failed(lane) {
+        if self.link.has_ended() || self.outbox.is_finished(lane) || self.has_failed(lane) {
             return Ok(());
         }
         match self.kind {
@@ -84,54 +79,27 @@ impl Machine {
             ));
         }
         channel::resize(width, height)?;
-        if self.has_ended() {
+        if self.link.has_ended() {
             return Err(Error::new(ErrorKind::Closed, "the session has ended"));
         }
         self.size = Some((width, height));
         Ok(())
     }
 
-    pub(in crate::session) fn close(&mut self, now: Instant) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Closing;
-            self.end_input();
-            self.outbox.wake();
-            self.timers.closing(now);
-            self.resume();
-        }
-    }
-
-    pub(in crate::session) fn poll_transmit(&mut self) -> Option<&[u8]> {
-        if self.phase == Phase::Done {
-            return None;
-        }
-        if self.is_reading() && self.ws.poll_transmit().is_none() {
-            self.fill();
-        }
-        self.ws.poll_transmit()
-    }
-
     /// Frames what waits, the control messages first. The pipe is empty and takes a batch.
-    fn fill(&mut self) {
+    /// Whether more waits.
+    pub(super) fn frame(&mut self) -> bool {
         if let Some((width, height)) = self.size.take()
             && let Ok(message) = channel::resize(width, height)
         {
-            let _ = self.ws.send_binary(message);
+            let _ = self.link.ws.send_binary(message);
         }
-        while self.ws.pending() < BATCH {
+        while self.link.ws.pending() < BATCH {
             let Some(message) = self.outbox.pop() else {
                 break;
             };
-            let _ = self.ws.send_binary(message.into());
+            let _ = self.link.ws.send_binary(message.into());
         }
-        if self.phase == Phase::Closing && !self.close_sent && self.outbox.is_empty() {
-            self.close_sent = true;
-            self.ws.close(NORMAL);
-        }
-    }
-
-    pub(in crate::session) fn transmitted(&mut self, n: usize) {
-        self.ws.transmitted(n);
-        self.settle();
+        !self.outbox.is_empty()
     }
 }

@@ -1,0 +1,239 @@
+//! Accepting connections and serving HTTP on them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::App;
+use super::route;
+
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// A real server closes connections that idle for this long; it is also the limit for reading a head.
+const HEADER_LIMIT: Duration = Duration::from_secs(90);
+
+/// What all connections count.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections_opened: AtomicU64,
+    pub(crate) connections_open: Gauge,
+    pub(crate) http1_requests: AtomicU64,
+    pub(crate) http2_requests: AtomicU64,
+    pub(crate) websockets_opened: AtomicU64,
+    pub(crate) websockets_open: Gauge,
+    pub(crate) watches_open: Gauge,
+}
+
+/// A number of things that are open.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn open(&self) -> Open {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Open(Arc::clone(&self.0))
+    }
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<AtomicU64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Counters {
+    pub(crate) fn watch_opened(&self) -> Open {
+        self.watches_open.open()
+    }
+
+    pub(crate) fn websocket_opened(&self) -> Open {
+        self.websockets_opened.fetch_add(1, Ordering::SeqCst);
+        self.websockets_open.open()
+    }
+}
+
+/// The sockets of all open connections, to cut them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Connections(Arc<Mutex<BTreeMap<u64, std::net::TcpStream>>>);
+
+impl Connections {
+    fn add(&self, id: u64, socket: std::net::TcpStream) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, socket);
+    }
+
+    fn remove(&self, id: u64) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+    }
+
+    pub(crate) fn cut(&self) {
+        for socket in self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            // It may have ended by itself.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A socket that is counted as long as anybody holds it, upgrades included.
+struct Counted {
+    stream: TcpStream,
+    id: u64,
+    connections: Connections,
+    _open: Open,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.connections.remove(self.id);
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Accepts connections for as long as the future is polled.
+pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
+    let acceptor = app
+        .tls
+        .as_ref()
+        .map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: others have to close theirs.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let Ok(stream) = count(&app, stream) else {
+            continue;
+        };
+        let app = Arc::clone(&app);
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            match acceptor {
+                None => connection(app, stream, false).await,
+                Some(acceptor) => {
+                    let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
+                    if let Ok(Ok(stream)) = handshake.await {
+                        let certificate = stream
+                            .get_ref()
+                            .1
+                            .peer_certificates()
+                            .is_some_and(|c| !c.is_empty());
+                        connection(app, stream, certificate).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn count(app: &Arc<App>, stream: TcpStream) -> io::Result<Counted> {
+    stream.set_nodelay(true)?;
+    let socket = stream.into_std()?;
+    let id = app.stats.connections_opened.fetch_add(1, Ordering::SeqCst);
+    app.connections.add(id, socket.try_clone()?);
+    let stream = TcpStream::from_std(socket)?;
+    Ok(Counted {
+        stream,
+        id,
+        connections: app.connections.clone(),
+        _open: app.stats.connections_open.open(),
+    })
+}
+
+async fn connection<S>(app: Arc<App>, stream: S, certificate: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_LIMIT)
+        .title_case_headers(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .initial_stream_window_size(262_144)
+        .initial_connection_window_size(1 << 20)
+        .max_frame_size(262_144)
+        .max_header_list_size(1 << 20);
+    if !app.config.http2 {
+        builder = builder.http1_only();
+    }
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { route::handle(app, certificate, request).await }
+    });
+    // How a connection ends is the client's affair.
+    let _ = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .await;
+}
