@@ -9,7 +9,7 @@ use http::Request;
 use kubewire::stream::{Collect, ItemSplitter, Lines, LogLines, Watch, WatchEvent};
 use kubewire::{
     Api, ApiResource, Call, Decode, Deleted, DeletedDecoder, Dynamic, End, Error, ErrorKind,
-    Exchange, Json, Limits, Operation, Raw, Verb,
+    Exchange, Json, Limits, Operation, Raw, Verb, VersionMatch,
 };
 
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
@@ -636,13 +636,14 @@ fn pages_follow_one_another() {
         .fields("x=y")
         .limit(2)
         .resource_version("5")
+        .version_match(VersionMatch::Exact)
         .timeout_seconds(9)
         .items();
     let mut call = first.into_call().unwrap();
     let base = "/api/v1/namespaces/default/configmaps?labelSelector=a%20in%20%28b%2Cc%29&fieldSelector=x%3Dy&limit=2&timeoutSeconds=9";
     assert_eq!(
         call.request().uri().to_string(),
-        format!("{base}&resourceVersion=5")
+        format!("{base}&resourceVersion=5&resourceVersionMatch=Exact")
     );
     let accept = call.request().headers()["accept"].clone();
     let tokens = ["t+/1=", "ü 2", ""];

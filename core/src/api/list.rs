@@ -45,7 +45,11 @@ impl Pages {
         let mut query = Query::new(self.path.clone(), self.common.clone());
         self.options.append_selection(&mut query);
         query.pair("continue", token);
-        let request = query.request(Method::GET, Some(self.accept.clone()), None)?;
+        let request = query
+            .request(Method::GET, Some(self.accept.clone()), None)
+            .map_err(|error| {
+                Error::peer("the list's continue token cannot be used").with_source(error)
+            })?;
         let next = Self {
             token: Some(token.to_owned()),
             ..self.clone()

@@ -97,10 +97,7 @@ impl View {
     fn accept_object(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            // A server that cannot convert sends whole objects, of which the metadata is read.
-            Self::Metadata => {
-                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-            }
+            Self::Metadata => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
             Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }
@@ -108,9 +105,7 @@ impl View {
     fn accept_list(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => {
-                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-            }
+            Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
             Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }

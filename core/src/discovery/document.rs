@@ -40,6 +40,8 @@ pub struct DiscoveryDecoder {
     place: Option<(String, String)>,
     aggregated: bool,
     etag: Option<String>,
+    /// The document did not decode; the error repeats.
+    fault: Option<Error>,
 }
 
 impl DiscoveryDecoder {
@@ -104,10 +106,14 @@ impl Decode for DiscoveryDecoder {
     }
 
     fn poll_item(&mut self) -> Result<Option<DiscoveryAnswer>, Error> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
         let Some(body) = self.raw.poll_item()? else {
             return Ok(None);
         };
         self.document(&body)
+            .inspect_err(|error| self.fault = Some(error.clone()))
             .map(|document| Some(DiscoveryAnswer(document)))
     }
 
