@@ -103,6 +103,7 @@ impl<R: Drive> ClientBuilder<R> {
                 authorization,
                 headers: self.headers,
                 limits: self.limits,
+                disable_compression: self.config.disable_compression,
             }),
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use http::Request;
-use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, USER_AGENT};
 use http_body_util::Full;
 use kubewire::{
     Call, Decode, Error, ErrorKind, Limits, Operation, Streaming, Unary, UpgradeOperation,
@@ -71,6 +71,7 @@ pub(crate) struct Inner<R: Drive> {
     pub(crate) authorization: Authorization,
     pub(crate) headers: Vec<(http::HeaderName, HeaderValue)>,
     pub(crate) limits: Limits,
+    pub(crate) disable_compression: bool,
 }
 
 impl<R: Drive> Client<R> {
@@ -90,11 +91,16 @@ impl<R: Drive> Client<R> {
         O: Operation,
         O::Decoder: Unary,
     {
-        let call = operation.into_call_in(Some(&self.inner.namespace))?;
-        let mut answer = self.inner.begin(call).await?;
-        poll_fn(|cx| answer.poll_item(cx))
-            .await
-            .unwrap_or_else(|| Err(Error::new(ErrorKind::Peer, "the answer was empty")))
+        let mut call = operation.into_call_in(Some(&self.inner.namespace))?;
+        loop {
+            let mut answer = self.inner.begin(call).await?;
+            if let Some(result) = poll_fn(|cx| answer.poll_item(cx)).await {
+                return result;
+            }
+            // The answer goes on: all pages of a list are one item.
+            let empty = || Error::new(ErrorKind::Peer, "the answer was empty");
+            call = answer.follow_up().ok_or_else(empty)?;
+        }
     }
 
     /// Carries a call that has any number of items: a watch, a log, a list item by item.
@@ -154,6 +160,9 @@ impl<R: Drive> Inner<R> {
         let headers = request.headers_mut();
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
+        }
+        if self.disable_compression {
+            headers.remove(ACCEPT_ENCODING);
         }
         headers.entry(USER_AGENT).or_insert_with(|| {
             HeaderValue::from_static(concat!("kubewire/", env!("CARGO_PKG_VERSION")))

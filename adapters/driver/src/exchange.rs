@@ -106,6 +106,11 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         Poll::Pending
     }
 
+    /// After the end: the call that continues the answer.
+    pub(crate) fn follow_up(&mut self) -> Option<Call<D>> {
+        self.exchange.follow_up()
+    }
+
     fn describe(&mut self, error: Error) -> Error {
         let mut error = error.with_request(&self.method, &self.uri);
         if error.kind() != ErrorKind::Object {
@@ -178,7 +183,7 @@ where
                 StateProjection::Reading(answer) => match answer.poll_item(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
-                    Poll::Ready(None) => match answer.exchange.follow_up() {
+                    Poll::Ready(None) => match answer.follow_up() {
                         Some(call) => State::Opening((this.open)(Ok(call))),
                         None => State::Done,
                     },
