@@ -282,6 +282,13 @@ fn by_hand(seeds: &mut Seeds) {
         let input = with_body(&[0, 0, 3, 7, 1], list.as_bytes());
         seeds.insert(("list_items", format!("hand-{index}")), input);
     }
+    // A window of one byte that is just full, then one more byte, read in turns.
+    let full = [
+        0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 7, 1, 0, 1, 1, 0, 1, 1, 7, 1, 7, 1,
+    ]
+    .to_vec();
+    seeds.insert(("session_ops", "hand-full-window".to_owned()), full.clone());
+    seeds.insert(("portforward", "hand-full-window".to_owned()), full);
     let watch = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\"}}}\n\n{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\"}}}\nx\n{\"type\":\"NEW\",\"object\":7}\n{\"type\":\"ERROR\",\"object\":{\"status\":\"Failure\",\"code\":410,\"reason\":\"Expired\"}}";
     let input = with_body(&[0, 0, 9, 30], watch.as_bytes());
     seeds.insert(("watch", "hand".to_owned()), input);
