@@ -23,7 +23,8 @@ pub enum ErrorKind {
     Api,
     /// The peer (server, proxy or node) broke HTTP, JSON, WebSocket or channel rules.
     Peer,
-    /// One object or event could not be decoded. [`Error::bad_object`] identifies it. The stream goes on.
+    /// One object or event could not be decoded. [`Error::bad_object`] identifies it. A stream goes on with the
+    /// next one; where there is one answer only, it is terminal.
     Object,
     /// A bound of [`Limits`](crate::Limits) was passed. Raise it or ask for less.
     Limit,
