@@ -71,6 +71,7 @@ pub mod config;
 mod error;
 mod limits;
 pub mod meta;
+pub mod reflect;
 mod resource;
 #[cfg(feature = "ws")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ws")))]

@@ -2,7 +2,9 @@
 
 mod object;
 mod status;
+mod view;
 
 pub(crate) use object::Key;
 pub use object::{ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, TypeMeta};
 pub use status::{Status, StatusCause, StatusDetails};
+pub use view::MetaView;

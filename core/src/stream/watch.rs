@@ -91,7 +91,9 @@ impl<K: Object> Watch<K> {
         Ok(match &*envelope.r#type {
             "ADDED" => WatchEvent::Added(decode_object(json, &self.resource)?),
             "MODIFIED" => WatchEvent::Modified(decode_object(json, &self.resource)?),
-            "DELETED" => WatchEvent::Deleted(decode_object(json, &self.resource)?),
+            "DELETED" => WatchEvent::Deleted(
+                decode_object(json, &self.resource).map_err(Error::of_deletion)?,
+            ),
             "BOOKMARK" => WatchEvent::Bookmark(bookmark(json)?),
             "ERROR" => {
                 let status = serde_json::from_slice::<Status>(json)
