@@ -27,7 +27,7 @@ pub struct Want<K> {
 impl<K: Object> Want<K> {
     pub(super) fn list(call: Call<Items<K>>) -> Self {
         Self {
-            call: call.map(|items| Answers::new(Inner::List(items))),
+            call: call.map(|items| Answers::new(Inner::List(Box::new(items)))),
         }
     }
 
