@@ -94,7 +94,11 @@ impl Server {
 
     fn at(&self, version: u64) -> Vec<Object> {
         let mut objects = BTreeMap::new();
-        for entry in self.log.iter().filter(|entry| entry.object.version <= version) {
+        for entry in self
+            .log
+            .iter()
+            .filter(|entry| entry.object.version <= version)
+        {
             if entry.gone {
                 objects.remove(entry.object.name);
             } else {
@@ -210,8 +214,12 @@ impl<'a> World<'a> {
             log: Vec::new(),
             version: 95 + random.below(10),
             floor: 0,
-            streams: [Streams::Yes, Streams::Yes, Streams::Refuses, Streams::Ignores]
-                [usize::try_from(random.below(4)).unwrap()],
+            streams: [
+                Streams::Yes,
+                Streams::Yes,
+                Streams::Refuses,
+                Streams::Ignores,
+            ][usize::try_from(random.below(4)).unwrap()],
             bookmarks: random.chance(70),
         };
         for _ in 0..random.below(8) {
@@ -471,7 +479,10 @@ impl<'a> World<'a> {
 
     /// Something happens.
     fn step(&mut self) {
-        let flying = self.flight.as_ref().map(|flight| (flight.id, flight.cursor));
+        let flying = self
+            .flight
+            .as_ref()
+            .map(|flight| (flight.id, flight.cursor));
         match self.random.below(40) {
             0..8 => self.server.change(&mut self.random),
             8..22 => drop(self.deliver()),

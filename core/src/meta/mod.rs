@@ -4,7 +4,7 @@ mod object;
 mod status;
 mod view;
 
-pub(crate) use object::Key;
+pub(crate) use object::{Key, null_default};
 pub use object::{ListMeta, ObjectMeta, OwnerReference, PartialObjectMetadata, TypeMeta};
 pub use status::{Status, StatusCause, StatusDetails};
 pub use view::MetaView;

@@ -53,11 +53,9 @@ impl<K> ReflectEvent<K> {
     pub fn object(&self) -> Option<&K> {
         match self {
             Self::InitApply(object) | Self::Apply(object) | Self::Delete(object) => Some(object),
-            Self::Init
-            | Self::InitDone { .. }
-            | Self::Bad(_)
-            | Self::Stale(_)
-            | Self::Fresh => None,
+            Self::Init | Self::InitDone { .. } | Self::Bad(_) | Self::Stale(_) | Self::Fresh => {
+                None
+            }
         }
     }
 }

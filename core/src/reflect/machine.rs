@@ -414,7 +414,10 @@ impl<K: Object> Reflector<K> {
 
     pub(super) fn advance(&mut self, version: Option<&str>) {
         if let Some(new) = usable(version)
-            && !self.version.as_deref().is_some_and(|old| is_older(new, old))
+            && !self
+                .version
+                .as_deref()
+                .is_some_and(|old| is_older(new, old))
         {
             match &mut self.version {
                 Some(old) => new.clone_into(old),

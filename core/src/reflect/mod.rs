@@ -3,11 +3,13 @@
 mod backoff;
 mod config;
 mod event;
+pub mod logs;
 mod machine;
 mod snapshot;
 mod store;
 mod turns;
 mod version;
+pub mod wait;
 mod want;
 
 pub use backoff::Backoff;

@@ -303,7 +303,10 @@ impl<K: Object> Store<K> {
 
     fn saw(&mut self, version: Option<&str>) {
         if let Some(new) = version
-            && !self.version.as_deref().is_some_and(|old| is_older(new, old))
+            && !self
+                .version
+                .as_deref()
+                .is_some_and(|old| is_older(new, old))
         {
             self.version = Some(new.to_owned());
         }

@@ -211,8 +211,8 @@ impl<K: Object> Reflector<K> {
         } else {
             self.facts.empty_pages += 1;
         }
-        let at = (self.facts.empty_pages > EMPTY_PAGES)
-            .then(|| self.row.failed(now, now, false, None));
+        let at =
+            (self.facts.empty_pages > EMPTY_PAGES).then(|| self.row.failed(now, now, false, None));
         self.due(ask, at, "ask for the next page");
     }
 

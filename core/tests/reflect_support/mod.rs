@@ -9,9 +9,7 @@ use bytes::Bytes;
 use kubewire::meta::{ListMeta, MetaView};
 use kubewire::reflect::{ReflectEvent, Reflector, ReflectorConfig, Want, WantId};
 use kubewire::stream::{Bookmark, WatchEvent};
-use kubewire::{
-    Api, ApiResource, Call, Dynamic, End, Error, Limits, Namespace, Object, Raw, Verb,
-};
+use kubewire::{Api, ApiResource, Call, Dynamic, End, Error, Limits, Namespace, Object, Raw, Verb};
 
 pub const PODS: ApiResource = ApiResource::core("Pod", "pods");
 
@@ -95,8 +93,7 @@ pub fn list_meta(version: u64, token: Option<&str>) -> ListMeta {
 /// What a client gets for a failed answer.
 pub fn refused(code: u16, headers: &[(&str, &str)], body: &str) -> Error {
     let request = http::Request::new(Bytes::new());
-    let (_, mut exchange) =
-        Call::new(Verb::Get, request, Raw::default()).begin(&Limits::default());
+    let (_, mut exchange) = Call::new(Verb::Get, request, Raw::default()).begin(&Limits::default());
     let mut head = http::Response::builder().status(code);
     for (name, value) in headers {
         head = head.header(*name, *value);
@@ -156,7 +153,10 @@ pub fn bad(event: Option<&str>, json: &str) -> Error {
         return first_error(call, &format!(r#"{{"items":[{json}]}}"#));
     };
     let call = api.watch().into_call().unwrap();
-    first_error(call, &format!("{{\"type\":\"{event}\",\"object\":{json}}}\n"))
+    first_error(
+        call,
+        &format!("{{\"type\":\"{event}\",\"object\":{json}}}\n"),
+    )
 }
 
 fn first_error<D: kubewire::Decode>(call: Call<D>, body: &str) -> Error {
