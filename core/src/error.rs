@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Api,
     /// The peer (server, proxy or node) broke HTTP, JSON, WebSocket or channel rules.
     Peer,
-    /// One object or event could not be decoded. [`Error::object`] identifies it. The stream goes on.
+    /// One object or event could not be decoded. [`Error::bad_object`] identifies it. The stream goes on.
     Object,
     /// A bound of [`Limits`](crate::Limits) was passed. Raise it or ask for less.
     Limit,

@@ -15,11 +15,12 @@
 //!                     kubewire                           this crate: values in, values out
 //!   Api -> Operation -> Call -> request + Exchange -> items
 //!   Api -> UpgradeOperation -> Upgrade -> request + Handshake -> Session
+//!   Api -> Reflector -> wants and events -> Store
 //! ```
 //!
 //! To talk to a cluster under tokio or smol, use `kubewire-tokio` or `kubewire-smol`, which re-export this
 //! crate. To embed it, see [`Call`] and [`Exchange`] for plain requests and the module [`session`] for
-//! exec, attach and port-forward; `examples/blocking.rs` is a complete client over `std::net`.
+//! exec, attach and port-forward; [`reflect`] keeps up to date about collections. `examples/blocking.rs` is a complete client over `std::net`.
 //!
 //! # The machine contract
 //!

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod reflect_support;
+#[path = "reflect_support/server.rs"]
+mod server;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,163 +18,9 @@ use kubewire::reflect::{
 use kubewire::stream::WatchEvent;
 use kubewire::{End, Error, ErrorKind};
 use reflect_support::*;
+use server::*;
 
-const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 const RUNS: u64 = 100_000;
-
-/// An object as the server has it. A client cannot decode bad ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Object {
-    name: &'static str,
-    uid: u64,
-    version: u64,
-    bad: bool,
-}
-
-impl Object {
-    fn thing(self) -> Thing {
-        Thing {
-            name: self.name.to_owned(),
-            uid: self.uid.to_string(),
-            version: self.version.to_string(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    object: Object,
-    gone: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Streams {
-    Yes,
-    Refuses,
-    Ignores,
-}
-
-struct Server {
-    live: BTreeMap<&'static str, Object>,
-    log: Vec<Entry>,
-    version: u64,
-    floor: u64,
-    streams: Streams,
-    bookmarks: bool,
-}
-
-impl Server {
-    fn change(&mut self, random: &mut Random) {
-        let name = NAMES[usize::try_from(random.below(6)).unwrap()];
-        self.version += 1 + random.below(3);
-        let version = self.version;
-        let old = self.live.get(name).copied();
-        let entry = match old {
-            Some(old) if random.chance(40) => {
-                self.live.remove(name);
-                Entry {
-                    object: Object { version, ..old },
-                    gone: true,
-                }
-            }
-            _ => {
-                let object = Object {
-                    name,
-                    uid: old.map_or(version, |old| old.uid),
-                    version,
-                    bad: random.chance(6),
-                };
-                self.live.insert(name, object);
-                Entry {
-                    object,
-                    gone: false,
-                }
-            }
-        };
-        self.log.push(entry);
-    }
-
-    fn at(&self, version: u64) -> Vec<Object> {
-        let mut objects = BTreeMap::new();
-        for entry in self
-            .log
-            .iter()
-            .filter(|entry| entry.object.version <= version)
-        {
-            if entry.gone {
-                objects.remove(entry.object.name);
-            } else {
-                objects.insert(entry.object.name, entry.object);
-            }
-        }
-        objects.into_values().collect()
-    }
-}
-
-enum Part {
-    Item(Object),
-    Page(u64, Option<String>),
-    Added(Object),
-    Bookmark(u64, bool),
-    Fail(Error),
-}
-
-/// A request that is being answered.
-struct Flight {
-    id: WantId,
-    parts: Vec<Part>,
-    opened: bool,
-    /// Up to where a watch has told; `None` for a list.
-    cursor: Option<u64>,
-    /// Nothing more comes.
-    dead: bool,
-    ends: Instant,
-    last: Option<Entry>,
-}
-
-struct Errors {
-    transport: Error,
-    throttled: Error,
-    internal: Error,
-    unavailable: Error,
-    unauthorized: Error,
-    behind: Error,
-    gone: Error,
-    timeout: Error,
-    unnamed: Error,
-    invalid: Error,
-}
-
-impl Errors {
-    fn new() -> Self {
-        Self {
-            transport: Error::new(ErrorKind::Transport, "reset"),
-            throttled: refused(429, &[("retry-after", "1")], "Too many requests"),
-            internal: status(500, "InternalError"),
-            unavailable: refused(503, &[], "service unavailable"),
-            unauthorized: status(401, "Unauthorized"),
-            behind: too_large(),
-            gone: expired(None),
-            timeout: status(504, "Timeout"),
-            unnamed: bad(Some("ADDED"), "{}"),
-            invalid: status(422, "Invalid"),
-        }
-    }
-
-    fn any(&self, random: &mut Random) -> Error {
-        let errors = [
-            &self.transport,
-            &self.throttled,
-            &self.internal,
-            &self.unavailable,
-            &self.unauthorized,
-            &self.behind,
-            &self.gone,
-            &self.timeout,
-        ];
-        errors[usize::try_from(random.below(8)).unwrap()].clone()
-    }
-}
 
 struct World<'a> {
     random: Random,
@@ -191,14 +39,6 @@ struct World<'a> {
     pages: u64,
     tells_heads: bool,
     chaos: bool,
-}
-
-fn bad_object(entry: Entry) -> Error {
-    let Object { name, version, .. } = entry.object;
-    let json = format!(
-        r#"{{"metadata":{{"name":"{name}","namespace":"n","resourceVersion":"{version}"}}}}"#
-    );
-    bad(Some(if entry.gone { "DELETED" } else { "MODIFIED" }), &json)
 }
 
 impl<'a> World<'a> {
@@ -291,7 +131,8 @@ impl<'a> World<'a> {
                     self.naive_new.remove(name);
                 }
             }
-            _ => {}
+            ReflectEvent::Stale(_) | ReflectEvent::Fresh => {}
+            _ => panic!("unknown"),
         }
     }
 

@@ -1,4 +1,20 @@
 //! Following a container's log over cut connections and restarts.
+//!
+//! ```text
+//!                  start
+//!                    v
+//!   +---------> +---------+  gone, replaced, container over: Ended
+//!   | wait      |   POD   | ------------------------------------->
+//!   +---------- +---------+ <-----------------------------+
+//!    no log yet, |     ^   \  restarted meanwhile         |
+//!    or between  |     |    \                             |
+//!    two runs    v     |     v                            |
+//!           +---------+|   +----------------------------+ |
+//!           |   LOG   |+   | LOG OF THE RUN BEFORE,     |-+
+//!           +---------+    | what of it was not given   |
+//!        ended, cut off,   +----------------------------+
+//!        or silent for long
+//! ```
 
 mod follower;
 mod pod;
