@@ -26,6 +26,7 @@ fn hour(
     let mut bench = Bench::new(config);
     let mut events = Vec::new();
     while bench.elapsed() < secs(3600) {
+        assert!(bench.requests < 5000, "it never pauses");
         let (id, uri, _) = bench.want();
         answer(&mut bench, id, &uri);
         events.extend(bench.events());

@@ -345,6 +345,17 @@ fn the_error_tells_the_last_state_and_no_more() {
     assert_eq!(wait.poll_timeout(), None);
     assert!(wait.poll_outcome().is_some(), "it repeats");
 
+    // What is as it should be is not mentioned.
+    let mut wait = Wait::for_objects(["x", "y"].map(|name| ObjectKey::new("n", name)), deleted())
+        .deadline(later);
+    start(&mut wait, vec![thing("x", 1)]);
+    wait.handle_timeout(later);
+    let error = wait.poll_outcome().unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the time was over before this was so: it is deleted (n/x: exists)"
+    );
+
     let mut wait = Wait::for_object("n", "x", pod_ready());
     start(
         &mut wait,

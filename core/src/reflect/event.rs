@@ -38,7 +38,8 @@ pub enum ReflectEvent<K> {
     ///
     /// If it [is deleted](crate::BadObject::is_deleted), take it as gone. Otherwise it exists in a state that this program
     /// cannot read: keep the last one that it could, if there is one, and do not take its absence from the new
-    /// set for a deletion. A name is always there in a watch, except before the reflector lists again on its own.
+    /// set for a deletion. An item of a list may be too broken to have a name; where that happens to a change, the
+    /// reflector lists again on its own.
     Bad(Error),
     /// From now on changes may be missed: why. Once for each failed attempt; [`Fresh`](Self::Fresh) ends it. Nothing has
     /// to be done, for the reflector goes on by itself, for ever; but a program may decide that, for instance, a 403 ends it.

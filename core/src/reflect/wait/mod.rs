@@ -207,14 +207,18 @@ impl<K: Object> Wait<K> {
 
     fn fail(&mut self, fault: WaitFault) {
         let mut last = BTreeMap::new();
+        let absent = match self.condition.check(None) {
+            Progress::Met => None,
+            Progress::NotYet(text) | Progress::Never(text) => Some(text),
+        };
         if let Whom::Named(keys) = &self.whom {
+            let text = if self.ready {
+                absent
+            } else {
+                Some("was not seen".to_owned())
+            };
             for key in keys {
-                let text = if self.ready {
-                    "does not exist"
-                } else {
-                    "was not seen"
-                };
-                last.insert(key.clone(), text.to_owned());
+                last.extend(text.clone().map(|text| (key.clone(), text)));
             }
         }
         for (key, seen) in &self.seen {
