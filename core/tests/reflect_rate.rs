@@ -22,7 +22,7 @@ fn secs(seconds: u64) -> Duration {
 /// How many requests an hour of a server makes that always answers so.
 fn hour(
     config: ReflectorConfig,
-    answer: impl Fn(&mut Bench, kubewire::reflect::WantId, &http::Uri),
+    answer: impl Fn(&mut Bench, WantId, &http::Uri),
 ) -> (u64, Vec<String>) {
     let mut bench = Bench::new(config);
     let mut events = Vec::new();
@@ -123,7 +123,7 @@ impl Hostile {
         let often =
             |random: &mut Random| [0, 5, 50, 100][usize::try_from(random.below(4)).unwrap()];
         Self {
-            habits: (0..1 + random.below(3)).map(|_| random.below(14)).collect(),
+            habits: (0..=random.below(3)).map(|_| random.below(14)).collect(),
             pauses: [0, 0, 5, 30][usize::try_from(random.below(4)).unwrap()],
             pages: often(random),
             opens: often(random),
