@@ -52,6 +52,8 @@ pub struct BadObject {
     pub name: Option<String>,
     /// `metadata.resourceVersion`, if it could be read: a watch may resume after it.
     pub resource_version: Option<String>,
+    /// Whether a watch told that the object is gone: what could not be read is its last state.
+    pub is_deleted: bool,
     /// Size of the object's JSON in bytes.
     pub len: usize,
 }
@@ -181,6 +183,14 @@ impl Error {
         let mut result = Self::new(ErrorKind::Object, json_fault(error));
         result.inner.object = Some(object);
         result
+    }
+
+    /// The object was the last state of a deleted one.
+    pub(crate) fn of_deletion(mut self) -> Self {
+        if let Some(object) = &mut self.inner.object {
+            object.is_deleted = true;
+        }
+        self
     }
 
     /// What the caller can do about it.

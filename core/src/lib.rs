@@ -15,13 +15,15 @@
 //!                     kubewire                           this crate: values in, values out
 //!   Api -> Operation -> Call -> request + Exchange -> items
 //!   Api -> UpgradeOperation -> Upgrade -> request + Handshake -> Session or Tunnel
+//!   Api -> Reflector -> wants and events -> Store
 //! ```
 //!
 //! To talk to a cluster under tokio or smol, use `kubewire-tokio` or `kubewire-smol`, which re-export this
 //! crate. To embed it, see [`Call`] and [`Exchange`] for plain requests and the module [`session`] for
 //! exec, attach and port-forward; `examples/blocking.rs` is a complete client over `std::net`. What a
 //! transport has to decide is here as well: whom to be ([`auth`]), through which proxy to go ([`proxy`]), when
-//! to try again and when to give up ([`policy`]).
+//! to try again and when to give up ([`policy`]). [`reflect`] keeps up to
+//! date about collections.
 //!
 //! # The machine contract
 //!
@@ -77,6 +79,7 @@ mod limits;
 pub mod meta;
 pub mod policy;
 pub mod proxy;
+pub mod reflect;
 mod resource;
 mod selector;
 #[cfg(feature = "ws")]

@@ -112,6 +112,15 @@ impl<D: Decode> Call<D> {
         self.verb
     }
 
+    /// The same request with another decoder.
+    pub(crate) fn map<E>(self, decoder: impl FnOnce(D) -> E) -> Call<E> {
+        Call {
+            request: self.request,
+            decoder: decoder(self.decoder),
+            verb: self.verb,
+        }
+    }
+
     /// Splits the call into the request to send and the machine that takes the answer.
     pub fn begin(mut self, limits: &Limits) -> (http::Request<Bytes>, Exchange<D>) {
         self.decoder.begin(limits);

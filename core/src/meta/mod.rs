@@ -3,6 +3,7 @@
 mod object;
 mod status;
 mod table;
+mod view;
 
 pub(crate) use object::{Key, null_default};
 pub use object::{
@@ -10,3 +11,4 @@ pub use object::{
 };
 pub use status::{Status, StatusCause, StatusDetails};
 pub use table::{Table, TableColumn, TableRow, TableRowCondition};
+pub use view::MetaView;

@@ -117,4 +117,9 @@ impl Table {
     }
 }
 
-impl Object for Table {}
+impl Object for Table {
+    /// A table has rows, and no name.
+    fn meta(&self) -> super::MetaView<'_> {
+        super::MetaView::default()
+    }
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{ApiResource, Object};
-use crate::meta::{Key, ObjectMeta, TypeMeta};
+use crate::meta::{Key, MetaView, ObjectMeta, TypeMeta};
 use crate::{BadObject, Error};
 
 /// An object of any kind: types and metadata decoded, everything else kept as raw JSON until asked for.
@@ -106,6 +106,10 @@ impl Dynamic {
 }
 
 impl Object for Dynamic {
+    fn meta(&self) -> MetaView<'_> {
+        MetaView::from(&self.metadata)
+    }
+
     fn fill_types(&mut self, resource: &ApiResource) {
         if self.types.kind.is_empty() {
             resource.kind().clone_into(&mut self.types.kind);

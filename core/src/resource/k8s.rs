@@ -1,9 +1,11 @@
 //! Every object type of `k8s-openapi` is a [`Resource`].
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, SubResourceScope};
 use serde::de::DeserializeOwned;
 
 use super::{ApiResource, Object, Resource, Scope};
+use crate::meta::MetaView;
 
 /// The scope of a `k8s-openapi` type, as a value.
 trait ScopeValue {
@@ -22,11 +24,20 @@ impl ScopeValue for SubResourceScope {
     const SCOPE: Scope = Scope::Namespaced;
 }
 
-impl<K: k8s_openapi::Resource + DeserializeOwned> Object for K {}
+impl<K> Object for K
+where
+    K: k8s_openapi::Metadata<Ty = ObjectMeta> + DeserializeOwned,
+{
+    fn meta(&self) -> MetaView<'_> {
+        MetaView::from(self.metadata())
+    }
+}
 
 impl<K> Resource for K
 where
-    K: k8s_openapi::Resource<Scope: ScopeValue> + DeserializeOwned,
+    K: k8s_openapi::Resource<Scope: ScopeValue>
+        + k8s_openapi::Metadata<Ty = ObjectMeta>
+        + DeserializeOwned,
 {
     fn api_resource() -> ApiResource {
         ApiResource::new(

@@ -18,7 +18,7 @@ pub use markers::{
 };
 pub use scale::{Scale, ScaleSpec, ScaleStatus};
 
-use crate::meta::PartialObjectMetadata;
+use crate::meta::{MetaView, PartialObjectMetadata};
 
 /// Whether the objects of a resource live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +148,9 @@ impl fmt::Debug for ApiResource {
 
 /// What can be decoded from an object of the API.
 pub trait Object: DeserializeOwned {
+    /// Its metadata: a reflector has to know what an object is called and which version it is.
+    fn meta(&self) -> MetaView<'_>;
+
     /// Puts kind and apiVersion in where they are missing: items of built-in lists come without.
     /// Types that know their kind need not do anything.
     fn fill_types(&mut self, _resource: &ApiResource) {}
@@ -163,6 +166,10 @@ pub trait Resource: Object {
 }
 
 impl Object for PartialObjectMetadata {
+    fn meta(&self) -> MetaView<'_> {
+        MetaView::from(&self.metadata)
+    }
+
     fn fill_types(&mut self, _: &ApiResource) {
         if self.kind.is_empty() {
             "PartialObjectMetadata".clone_into(&mut self.kind);
@@ -171,7 +178,8 @@ impl Object for PartialObjectMetadata {
     }
 }
 
-/// Makes a type of one's own a [`Resource`], with the subresources it has.
+/// Makes a type of one's own a [`Resource`], with the subresources it has. It has a field `metadata`:
+/// an [`ObjectMeta`](crate::meta::ObjectMeta) of this crate or of k8s-openapi.
 ///
 /// ```
 /// #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -190,7 +198,11 @@ impl Object for PartialObjectMetadata {
 #[macro_export]
 macro_rules! resource {
     ($type:ty: $group:literal, $version:literal, $kind:literal, $plural:literal, $scope:ident $(; $($marker:ident),*)?) => {
-        impl $crate::Object for $type {}
+        impl $crate::Object for $type {
+            fn meta(&self) -> $crate::meta::MetaView<'_> {
+                $crate::meta::MetaView::from(&self.metadata)
+            }
+        }
         impl $crate::Resource for $type {
             fn api_resource() -> $crate::ApiResource {
                 $crate::ApiResource::new($group, $version, $kind, $plural, $crate::Scope::$scope)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Object;
-use crate::meta::ObjectMeta;
+use crate::meta::{MetaView, ObjectMeta};
 
 /// `autoscaling/v1` Scale: the number of replicas, whatever the kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,4 +66,8 @@ impl Default for Scale {
     }
 }
 
-impl Object for Scale {}
+impl Object for Scale {
+    fn meta(&self) -> MetaView<'_> {
+        MetaView::from(&self.metadata)
+    }
+}

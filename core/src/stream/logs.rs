@@ -16,6 +16,10 @@ pub struct LogLine {
 }
 
 impl LogLine {
+    pub(crate) fn new(line: Bytes) -> Self {
+        Self { line }
+    }
+
     /// The line as the server sent it, without its newline.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -70,6 +74,8 @@ impl fmt::Display for LogLine {
 pub struct LogLines {
     lines: Lines,
     ended: bool,
+    /// A last line that is cut off is dropped.
+    whole: bool,
 }
 
 impl LogLines {
@@ -79,6 +85,15 @@ impl LogLines {
         Self {
             lines: Lines::new(0),
             ended: false,
+            whole: false,
+        }
+    }
+
+    /// A decoder that drops a last line which is cut off, for who reads it again.
+    pub(crate) fn whole() -> Self {
+        Self {
+            whole: true,
+            ..Self::new()
         }
     }
 }
@@ -101,7 +116,7 @@ impl Decode for LogLines {
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
-        self.ended = true;
+        self.ended = !self.whole || end == End::Clean;
         match end {
             End::Clean => Ok(()),
             End::Truncated => Err(Error::new(ErrorKind::Truncated, "the log was cut off")),

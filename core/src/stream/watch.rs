@@ -96,7 +96,9 @@ impl<K: Object> Watch<K> {
         Ok(match &*envelope.r#type {
             "ADDED" => WatchEvent::Added(self.objects.decode(json)?),
             "MODIFIED" => WatchEvent::Modified(self.objects.decode(json)?),
-            "DELETED" => WatchEvent::Deleted(self.objects.decode(json)?),
+            "DELETED" => {
+                WatchEvent::Deleted(self.objects.decode(json).map_err(Error::of_deletion)?)
+            }
             "BOOKMARK" => WatchEvent::Bookmark(bookmark(json)?),
             "ERROR" => {
                 let status = serde_json::from_slice::<Status>(json)
