@@ -30,6 +30,7 @@ pub mod load;
 mod open;
 mod pool;
 mod process;
+mod reflect;
 mod runtime;
 mod session;
 mod time;
@@ -48,6 +49,7 @@ pub use forwarder::{Forwarder, Listen, PortListener};
 pub use halves::{Reader, Writer};
 pub use open::{Handles, Openable};
 pub use process::{Output, Process};
+pub use reflect::Cache;
 pub use runtime::{Drive, Runtime};
 pub use session::SessionTask;
 #[cfg(feature = "rustls")]

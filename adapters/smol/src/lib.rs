@@ -21,8 +21,8 @@ mod runtime;
 
 pub use kubewire;
 pub use kubewire_driver::{
-    Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, Timeouts, TunnelHandle,
-    Writer,
+    Cache, Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, Timeouts,
+    TunnelHandle, Writer,
 };
 pub use runtime::{Dial, Sleep, SmolRuntime};
 

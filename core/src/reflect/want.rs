@@ -33,7 +33,7 @@ impl<K: Object> Want<K> {
 
     pub(super) fn watch(call: Call<Watch<K>>) -> Self {
         Self {
-            call: call.map(|watch| Answers::new(Inner::Watch(watch))),
+            call: call.map(|watch| Answers::new(Inner::Watch(Box::new(watch)))),
         }
     }
 
@@ -92,7 +92,7 @@ pub struct Answers<K> {
 
 enum Inner<K> {
     List(Box<Items<K>>),
-    Watch(Watch<K>),
+    Watch(Box<Watch<K>>),
 }
 
 impl<K> Answers<K> {

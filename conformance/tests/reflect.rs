@@ -1,0 +1,255 @@
+//! Reflectors, waits and followed logs against an embedded server that cuts and forgets.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join, join_all};
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kubewire::reflect::logs::{LogEvent, LogOptions};
+use kubewire::reflect::wait::{Wait, created, deleted, pod_ready};
+use kubewire::reflect::{ReflectEvent, ReflectorConfig};
+use kubewire::{Api, ErrorKind, Patch};
+use kubewire_conformance::harness::{Harness, Smol, TokioMulti, client, run_pod, within};
+use kubewire_conformance::server::Server;
+use kubewire_conformance::suite;
+use kubewire_driver::{Cache, Client, Drive};
+
+suite!(
+    a_condition_is_awaited,
+    a_followed_log_survives_cuts_without_repeating_lines
+);
+
+fn maps() -> Api<ConfigMap> {
+    Api::namespaced("default")
+}
+
+async fn a_condition_is_awaited<R: Drive>(_: &Server, client: Client<R>, _: R) {
+    let pods = || Api::<Pod>::namespaced("default");
+    let soon = || Instant::now() + Duration::from_secs(20);
+    let config = || ReflectorConfig::default().object("box");
+    let ready = client.wait(
+        pods(),
+        config(),
+        Wait::for_object("default", "box", pod_ready()).deadline(soon()),
+    );
+    let (ready, ()) = join(ready, run_pod(&client, "box", "sleep 3600")).await;
+    ready.expect("valid requests").expect("the pod gets ready");
+    client
+        .send(pods().delete("box").grace_period_seconds(0))
+        .await
+        .expect("it is deleted");
+    let gone = Wait::for_object("default", "box", deleted()).deadline(soon());
+    client
+        .wait(pods(), config(), gone)
+        .await
+        .expect("valid requests")
+        .expect("the pod goes");
+    let never = Wait::for_object("default", "box", created());
+    let never = never.deadline(Instant::now() + Duration::from_millis(300));
+    let error = client
+        .wait(pods(), config(), never)
+        .await
+        .expect("valid requests");
+    assert!(
+        error
+            .expect_err("nobody makes it")
+            .to_string()
+            .contains("box")
+    );
+}
+
+async fn a_followed_log_survives_cuts_without_repeating_lines<R: Drive>(
+    server: &Server,
+    client: Client<R>,
+    runtime: R,
+) {
+    let script =
+        "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.02; done; sleep 0.5";
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "log"},
+        "spec": {"restartPolicy": "Never", "containers": [
+            {"name": "main", "image": "busybox", "command": ["sh", "-c", script]},
+        ]},
+    }))
+    .expect("a pod");
+    let pods = Api::<Pod>::namespaced("default");
+    client
+        .send(pods.create(&pod))
+        .await
+        .expect("the pod is created");
+    let mut events = client
+        .follow_logs(&pods, "log", LogOptions::default())
+        .expect("valid requests");
+    let mut lines = Vec::new();
+    let read = async {
+        while let Some(event) = events.next().await {
+            if let LogEvent::Line(line) = event {
+                lines.push(line.to_string());
+                if lines.len() == 20 || lines.len() == 40 {
+                    server.close_connections();
+                }
+            }
+        }
+    };
+    within(&runtime, Duration::from_secs(40), read)
+        .await
+        .expect("the log ends with its pod");
+    let expected: Vec<_> = (0..60).map(|n| format!("line {n}")).collect();
+    assert_eq!(lines, expected);
+}
+
+/// How many changes are made, on each runtime. `KUBEWIRE_CHURN` sets another number.
+fn changes() -> usize {
+    std::env::var("KUBEWIRE_CHURN")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(6_000)
+}
+
+const NAMES: usize = 400;
+const CUTS: usize = 50;
+
+/// Changes objects at random while the server cuts all connections and forgets its history; what the cache holds in the
+/// end is what the server has.
+fn churn<H: Harness>() {
+    let server = Server::start().expect("the server starts");
+    H::run(async |runtime: H::Runtime| {
+        let reader = client(&server, runtime.clone()).build().expect("a client");
+        let writer = client(&server, runtime.clone()).build().expect("a client");
+        let cache = Cache::<ConfigMap>::new();
+        let done = AtomicBool::new(false);
+        let mut stale = 0;
+        let mut most = 0;
+
+        let mut events = reader
+            .reflect(maps(), ReflectorConfig::default())
+            .expect("valid requests");
+        let follow = async {
+            while let Some(event) = events.next().await {
+                if let ReflectEvent::Stale(_) = &event {
+                    stale += 1;
+                }
+                cache.apply(event);
+                most = most.max(cache.read(|store| store.len()));
+                if done.load(Ordering::Relaxed) && cache.get("default", "last").is_some() {
+                    return;
+                }
+            }
+        };
+        let change = async {
+            let total = changes();
+            let mut random = 0x2545_f491_4f6c_dd1d_u64;
+            let mut next = || {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random
+            };
+            for round in 0..CUTS {
+                let batch: Vec<_> = (0..total / CUTS).map(|_| next()).collect();
+                stream::iter(batch)
+                    .for_each_concurrent(16, |random| write(&writer, random))
+                    .await;
+                match round % 3 {
+                    0 => server.close_connections(),
+                    1 => {
+                        server.compact();
+                        server.close_connections();
+                    }
+                    _ => server.compact(),
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+            // A write may meet a connection that was cut.
+            while apply(&writer, "last", 0).await.is_err() {}
+        };
+        within(&runtime, Duration::from_secs(300), join(follow, change))
+            .await
+            .expect("the cache catches up");
+
+        let truth = writer.send(maps().list()).await.expect("the list");
+        let version = |map: &ConfigMap| {
+            let name = map.metadata.name.clone().unwrap_or_default();
+            (
+                name,
+                map.metadata.resource_version.clone().unwrap_or_default(),
+            )
+        };
+        let truth: BTreeMap<_, _> = truth.items.iter().map(version).collect();
+        let cached: BTreeMap<_, _> =
+            cache.read(|store| store.list().map(|map| version(map)).collect());
+        assert_eq!(cached, truth);
+        assert!(most <= NAMES + 2, "{most} objects were held");
+        println!(
+            "{} changes, {CUTS} cuts and compactions, {stale} times stale, {} objects equal",
+            changes(),
+            truth.len()
+        );
+    });
+}
+
+async fn apply<R: Drive>(
+    client: &Client<R>,
+    name: &str,
+    n: u64,
+) -> Result<ConfigMap, kubewire::Error> {
+    let map = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"n": n.to_string()},
+    });
+    client
+        .send(
+            maps()
+                .patch(name, Patch::apply(&map))
+                .field_manager("churn"),
+        )
+        .await
+}
+
+/// One random change. That a connection is cut under it is part of the game.
+async fn write<R: Drive>(client: &Client<R>, random: u64) {
+    let name = format!("map-{}", (random >> 8) as usize % NAMES);
+    let failure = if random % 4 == 0 {
+        client.send(maps().delete(&name)).await.err()
+    } else {
+        apply(client, &name, random).await.err()
+    };
+    if let Some(error) = failure {
+        let expected = error.is_not_found() || error.is_conflict();
+        let cut = matches!(error.kind(), ErrorKind::Transport | ErrorKind::Truncated);
+        assert!(expected || cut, "{error}");
+    }
+}
+
+#[test]
+fn a_cache_survives_churn_and_cuts_on_tokio() {
+    churn::<TokioMulti>();
+}
+
+#[test]
+fn a_cache_survives_churn_and_cuts_on_smol() {
+    churn::<Smol>();
+}
+
+#[test]
+fn many_caches_share_a_client() {
+    kubewire_conformance::harness::scenario::<TokioMulti>(async |_, client, _| {
+        apply(&client, "one", 1).await.expect("it is applied");
+        let caches = join_all((0..50).map(|_| async {
+            let cache = Cache::new();
+            let mut events = client
+                .reflect(maps(), ReflectorConfig::default())
+                .expect("valid requests");
+            while let Some(event) = events.next().await {
+                cache.apply(event);
+                if cache.read(|store| store.is_ready()) {
+                    break;
+                }
+            }
+            cache.snapshot().len()
+        }))
+        .await;
+        assert!(caches.iter().all(|len| *len == 1), "{caches:?}");
+    });
+}
