@@ -150,8 +150,14 @@ fn pods(which: usize, test: &Test<'_>, api: &Api<Dynamic>, input: &mut Input<'_>
     match which {
         11 => {
             let logs = api.logs(name).container(container.clone());
-            let pairs = vec![("container", container), ("sinceTime", argument.clone())];
-            test.call(logs.since_time(argument), "log", &pairs, false);
+            // Only times are taken; what is none is refused, whatever it holds.
+            let time = "2026-11-23T06:22:42.5+01:00".to_owned();
+            let refused = logs.clone().since_time(argument).into_call_in(None);
+            assert!(
+                refused.is_ok() || refused.is_err_and(|error| error.kind() == ErrorKind::Usage)
+            );
+            let pairs = vec![("container", container), ("sinceTime", time.clone())];
+            test.call(logs.since_time(time), "log", &pairs, false);
         }
         12 => {
             let exec = api.exec(name).container(container.clone());
