@@ -1,10 +1,12 @@
 //! Compares a request that the client built with the recorded one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::plan::{Place, accept_of};
 use super::target::{Target, go_bool, media_type};
 use super::transcript::{Body, Request};
 
@@ -15,7 +17,34 @@ pub const EQUIVALENCES: &[(&str, &str)] = &[
         "boolean",
         "a boolean parameter: anything but 0 and false is true, absent is false",
     ),
-    ("pretty", "pretty is about the JSON's layout only"),
+    (
+        "pretty",
+        "pretty is true (1, t, true) or as good as absent; of a watch it changes nothing",
+    ),
+    (
+        "duration",
+        "timeout is a duration of Go, written in any way; an empty one is none",
+    ),
+    (
+        "fallback",
+        "what an Accept names after a view (metadata) are other forms of JSON for servers that do not have it",
+    ),
+    (
+        "action",
+        "eviction, binding and token request: the namespace of the body is the path's, dryRun counts in the query as in the body, the target is a Node of v1, no audiences are none",
+    ),
+    (
+        "policy",
+        "jobs and replication controllers that are deleted without a policy orphan their dependents",
+    ),
+    (
+        "discovery",
+        "discovery is asked for as v2, v2beta1 and legacy JSON: a recorded Accept may name fewer, the answer tells which it is",
+    ),
+    (
+        "tunnel",
+        "a tunnel may be asked for with ports, which change nothing: each connection names its own",
+    ),
     (
         "accept",
         "no Accept, */* and application/json all mean JSON, whatever its charset, pretty and stream say; for a log all of them, and text/plain, mean text; for an upgrade only no Accept and */* are the same",
@@ -53,7 +82,7 @@ pub const EQUIVALENCES: &[(&str, &str)] = &[
     ("container", "an empty container is as good as none"),
     (
         "transport",
-        "Host, User-Agent, Connection, Content-Length, Authorization, Impersonate-*, Accept-Encoding, Expect, and Origin of an upgrade: the transport adds them",
+        "Host, User-Agent, Connection, Content-Length, Authorization, Impersonate-*, Accept-Encoding other than gzip, Expect, and Origin of an upgrade: the transport adds them",
     ),
 ];
 
@@ -65,14 +94,17 @@ const BOOLEANS: &[&str] = &[
     "timestamps",
     "insecureSkipTLSVerifyBackend",
     "force",
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
 ];
 
 /// Three-valued: absent is not false.
-const OPTIONAL_BOOLEANS: &[&str] = &["sendInitialEvents"];
+const OPTIONAL_BOOLEANS: &[&str] = &["sendInitialEvents", "orphanDependents"];
 
 const DELETE_OPTIONS: &[&str] = &[
     "gracePeriodSeconds",
     "propagationPolicy",
+    "orphanDependents",
+    "ignoreStoreReadErrorWithClusterBreakingPotential",
     "dryRun",
     "uid",
     "resourceVersion",
@@ -87,11 +119,58 @@ pub(super) struct Canonical {
     pub(super) used: BTreeSet<&'static str>,
 }
 
+/// How Go's `ParseBool` says yes.
+#[must_use]
+pub(super) fn go_true(value: &str) -> bool {
+    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
+/// Go's notation of durations: `1m30s`, `1.5s`, `100ms`.
+#[must_use]
+pub(super) fn go_duration(text: &str) -> Option<Duration> {
+    const UNITS: &[(&str, f64)] = &[
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut sum = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|char: char| char.is_ascii_digit() || char == '.');
+        let (unit, more) = rest.split_at(unit.unwrap_or(rest.len()));
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        sum += number * scale;
+        rest = more;
+    }
+    // Rounded to nanoseconds, as it was a decimal number.
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(sum).ok())?
+}
+
+/// Whether an Accept-Encoding takes gzip.
+#[must_use]
+pub(super) fn gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|coding| {
+        let (name, parameters) = media_type(coding);
+        name == "gzip" && parameters.get("q").is_none_or(|q| q != "0")
+    })
+}
+
 struct Parts<'a> {
     method: &'a str,
     target: &'a str,
     accept: Option<&'a str>,
     content_type: Option<&'a str>,
+    accept_encoding: Option<&'a str>,
     /// None if it was not recorded.
     body: Option<&'a [u8]>,
 }
@@ -105,6 +184,7 @@ impl Canonical {
             target: &request.target,
             accept: request.header("accept"),
             content_type: request.header("content-type"),
+            accept_encoding: request.header("accept-encoding"),
             body: match body {
                 Body::Bytes(bytes) => Some(bytes),
                 Body::Omitted => None,
@@ -122,6 +202,7 @@ impl Canonical {
             target: &target,
             accept: header("accept"),
             content_type: header("content-type"),
+            accept_encoding: header("accept-encoding"),
             body: Some(request.body()),
         })
     }
@@ -134,9 +215,22 @@ impl Canonical {
         }
         let is_log = target.segments.last().is_some_and(|last| last == "log");
         let mut query = Vec::new();
+        let watches = target.parameter("watch").is_some_and(go_bool);
+        let is_health = super::server::HEALTH.contains(&target.segments[0].as_str());
         for (key, value) in &target.query {
-            if key == "pretty" {
+            if key == "pretty" && !watches && go_true(value) {
+                query.push((key.clone(), "true".to_owned()));
+            } else if key == "pretty" {
                 used.insert("pretty");
+            } else if key == "verbose" && is_health {
+                // That it is there is enough.
+                query.push((key.clone(), "true".to_owned()));
+            } else if key == "timeout" {
+                used.insert("duration");
+                if !value.is_empty() {
+                    let nanos = go_duration(value).map(|time| time.as_nanos().to_string());
+                    query.push((key.clone(), nanos.unwrap_or_else(|| value.clone())));
+                }
             } else if BOOLEANS.contains(&key.as_str()) {
                 if value != "true" {
                     used.insert("boolean");
@@ -151,8 +245,22 @@ impl Canonical {
             }
         }
         let mut form = Map::new();
+        let place = Place::parse(&target.segments);
         if parts.method == "DELETE" {
-            let (options, by_query) = delete_options(&mut query, parts.body);
+            let collection = place.as_ref().is_some_and(|place| place.name.is_none());
+            let (mut options, by_query) = delete_options(&mut query, parts.body, collection);
+            let orphans = place.as_ref().is_some_and(|place| {
+                [("batch", "jobs"), ("", "replicationcontrollers")]
+                    .contains(&(place.group, place.plural))
+            });
+            if let (true, Value::Object(options)) = (orphans, &mut options)
+                && !["propagationPolicy", "orphanDependents"]
+                    .iter()
+                    .any(|key| options.contains_key(*key))
+            {
+                used.insert("policy");
+                options.insert("propagationPolicy".to_owned(), "Orphan".into());
+            }
             if by_query {
                 used.insert("delete-options");
             }
@@ -162,10 +270,22 @@ impl Canonical {
                 "contentType".to_owned(),
                 content_type(parts, &mut used).into(),
             );
-            form.insert("body".to_owned(), body(parts, &mut used));
+            let mut body = body(parts, &mut used);
+            if let (Some(place), "POST") = (&place, parts.method)
+                && settle_action(place, &mut body, &mut query)
+            {
+                used.insert("action");
+            }
+            form.insert("body".to_owned(), body);
         }
         query.sort();
-        let (mut accept, mut parameters) = media_type(parts.accept.unwrap_or("*/*"));
+        let given = parts.accept.unwrap_or("*/*");
+        let first = accept_of(given).inspect(|_| {
+            if given.contains(',') {
+                used.insert("fallback");
+            }
+        });
+        let (mut accept, mut parameters) = first.unwrap_or_else(|| media_type(given));
         plain_json(&accept, &mut parameters);
         let json = ["*/*", "application/json"].contains(&&*accept);
         if parameters.is_empty() && (json || (is_log && accept == "text/plain")) {
@@ -178,6 +298,10 @@ impl Canonical {
         form.insert("path".to_owned(), target.segments.into());
         form.insert("query".to_owned(), json!(query));
         form.insert("accept".to_owned(), json!([accept, parameters]));
+        form.insert(
+            "gzip".to_owned(),
+            parts.accept_encoding.is_some_and(gzip).into(),
+        );
         if !target.dropped.is_empty() {
             form.insert("droppedQuery".to_owned(), target.dropped.into());
         }
@@ -256,12 +380,77 @@ fn body(parts: &Parts<'_>, used: &mut BTreeSet<&'static str>) -> Value {
     body
 }
 
+/// Gives a body that is an action the form in which two are compared; whether that changed anything.
+fn settle_action(place: &Place<'_>, body: &mut Value, query: &mut Vec<(String, String)>) -> bool {
+    let [sub] = place.sub else {
+        return false;
+    };
+    let before = (body.clone(), query.clone());
+    if !["eviction", "binding", "token"].contains(&sub.as_str()) {
+        return false;
+    }
+    if let Value::Object(metadata) = &mut body["metadata"]
+        && metadata.get("namespace").and_then(Value::as_str) == place.namespace
+    {
+        metadata.remove("namespace");
+    }
+    super::settle(body);
+    match sub.as_str() {
+        "eviction" => {
+            let in_query = query
+                .iter()
+                .any(|(key, value)| key == "dryRun" && value == "All");
+            if in_query || body["deleteOptions"]["dryRun"] == json!(["All"]) {
+                query.retain(|(key, _)| key != "dryRun");
+                query.push(("dryRun".to_owned(), "All".to_owned()));
+                body["deleteOptions"]["dryRun"] = Value::Null;
+            }
+            if let Value::Object(options) = &mut body["deleteOptions"] {
+                options.remove("kind");
+                options.remove("apiVersion");
+                options.retain(|_, value| {
+                    !(value.is_null() || *value == json!([]) || *value == json!({}))
+                });
+            }
+            if body["deleteOptions"] == json!({}) {
+                body["deleteOptions"] = Value::Null;
+            }
+        }
+        "binding" => {
+            for (key, value) in [("kind", "Node"), ("apiVersion", "v1")] {
+                let target = &mut body["target"];
+                if target.is_object() && matches!(&target[key], Value::Null) {
+                    target[key] = value.into();
+                }
+            }
+        }
+        _ => {
+            if body["spec"]["audiences"] == json!([]) {
+                body["spec"]["audiences"] = Value::Null;
+            }
+        }
+    }
+    if let Value::Object(fields) = body {
+        fields.retain(|_, value| !value.is_null());
+        if let Some(Value::Object(spec)) = fields.get_mut("spec") {
+            spec.retain(|_, value| !value.is_null());
+        }
+    }
+    before != (body.clone(), query.clone())
+}
+
 /// The options that a server acts on; whether they come from the query.
-fn delete_options(query: &mut Vec<(String, String)>, body: Option<&[u8]>) -> (Value, bool) {
+fn delete_options(
+    query: &mut Vec<(String, String)>,
+    body: Option<&[u8]>,
+    collection: bool,
+) -> (Value, bool) {
     let mut options = Map::new();
     let mut by_query = false;
     let from_query: Vec<_> = query
-        .extract_if(.., |(key, _)| DELETE_OPTIONS.contains(&key.as_str()))
+        .extract_if(.., |(key, _)| {
+            DELETE_OPTIONS.contains(&key.as_str()) && !(collection && key == "resourceVersion")
+        })
         .collect();
     let bytes = body.unwrap_or_default();
     if !bytes.is_empty() {
@@ -288,6 +477,9 @@ fn delete_options(query: &mut Vec<(String, String)>, body: Option<&[u8]>) -> (Va
             }
             "dryRun" => {
                 options.insert(key, json!([value]));
+            }
+            "orphanDependents" | "ignoreStoreReadErrorWithClusterBreakingPotential" => {
+                options.insert(key, go_bool(&value).into());
             }
             "uid" | "resourceVersion" => {
                 preconditions.insert(key, value.into());
@@ -369,6 +561,7 @@ mod tests {
             target,
             accept: None,
             content_type: None,
+            accept_encoding: None,
             body: Some(body.as_bytes()),
         })
     }

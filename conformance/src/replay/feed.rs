@@ -1,18 +1,26 @@
 //! Feeds a recorded answer to a machine, cut in several ways.
 
 use bytes::Bytes;
-use kubewire::{Call, Decode, End, Error, ErrorKind, Limits};
+use kubewire::{Call, Decode, End, Error, ErrorKind, Limits, Verb};
 use serde_json::{Value, json};
 
+use std::io::Read as _;
+
 use super::compare::Canonical;
-use super::transcript::{Ending, Response};
+use super::transcript::{Coding, Ending, Response};
 
 /// A recorded answer, ready to be fed.
 pub(super) struct Answer {
     pub(super) head: Option<http::response::Parts>,
     pub(super) chunks: Vec<Bytes>,
+    /// What was on the wire.
+    wire: Bytes,
+    end: Ending,
+    /// The body without its coding, as far as it can be read, and whether that is all of it.
     pub(super) body: Bytes,
     pub(super) ending: Ending,
+    /// Whether the coding is broken.
+    pub(super) damaged: bool,
 }
 
 /// How a body is cut into the chunks that a machine gets.
@@ -42,28 +50,64 @@ impl Cut {
 impl Answer {
     pub(super) fn of(response: &Response) -> Result<Self, String> {
         let chunks: Vec<_> = response.chunks()?.into_iter().map(Bytes::from).collect();
-        Ok(Self {
+        let wire = Bytes::from(chunks.concat());
+        let end = response.ending();
+        let mut answer = Self {
             head: response.head()?,
-            body: chunks.concat().into(),
+            body: wire.clone(),
+            wire,
             chunks,
-            ending: response.ending(),
-        })
+            end,
+            ending: end,
+            damaged: false,
+        };
+        if response.coding() == Coding::Gzip {
+            answer.inflate();
+        }
+        Ok(answer)
+    }
+
+    fn inflate(&mut self) {
+        let mut gzip = flate2::read::MultiGzDecoder::new(&self.wire[..]);
+        let mut body = Vec::new();
+        let mut buffer = [0; 4 << 10];
+        loop {
+            match gzip.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => body.extend_from_slice(&buffer[..n]),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    if self.ending == Ending::Clean {
+                        self.ending = Ending::Truncated;
+                    }
+                    break;
+                }
+                Err(_) => {
+                    self.damaged = true;
+                    break;
+                }
+            }
+        }
+        self.body = body.into();
     }
 
     /// A stream of bytes that is no answer.
     pub(super) fn raw(chunks: Vec<Bytes>) -> Self {
+        let wire = Bytes::from(chunks.concat());
         Self {
             head: None,
-            body: chunks.concat().into(),
+            body: wire.clone(),
+            wire,
             chunks,
+            end: Ending::Left,
             ending: Ending::Left,
+            damaged: false,
         }
     }
 
     pub(super) fn cut(&self, cut: Cut) -> Vec<Bytes> {
         match cut {
             Cut::Recorded => self.chunks.clone(),
-            Cut::Whole => vec![self.body.clone()],
+            Cut::Whole => vec![self.wire.clone()],
             Cut::Bytes => self.pieces(|_| 1),
             Cut::Random(mut state) => self.pieces(|left| {
                 state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -80,7 +124,7 @@ impl Answer {
     }
 
     fn pieces(&self, mut len: impl FnMut(usize) -> usize) -> Vec<Bytes> {
-        let mut rest = self.body.clone();
+        let mut rest = self.wire.clone();
         let mut pieces = Vec::new();
         while !rest.is_empty() {
             let len = len(rest.len()).min(rest.len());
@@ -142,7 +186,13 @@ pub(super) fn feed<D: Decode>(
             if result.is_err() && fault.is_none() {
                 return Err("handle_data failed, and poll_item does not".to_owned());
             }
-            if exchange.buffered() > fed {
+            // Compressed, it may hold what a piece inflates to.
+            let mut most = fed.max(answer.body.len().min(fed * 1032));
+            if exchange.verb() == Verb::DeleteCollection {
+                // What may be a Status or a list is kept as both, until it shows.
+                most += fed.min(64 << 10);
+            }
+            if exchange.buffered() > most {
                 return Err(format!(
                     "holds {} bytes after {fed} were fed",
                     exchange.buffered()
@@ -150,9 +200,9 @@ pub(super) fn feed<D: Decode>(
             }
         }
     }
-    if fault.is_none() && answer.ending != Ending::Left {
+    if fault.is_none() && answer.end != Ending::Left {
         ended = true;
-        let end = if answer.ending == Ending::Clean {
+        let end = if answer.end == Ending::Clean {
             End::Clean
         } else {
             End::Truncated
@@ -203,6 +253,7 @@ const PREDICATES: &[(&str, Question)] = &[
     ("already exists", Error::is_already_exists),
     ("apply conflict", Error::is_apply_conflict),
     ("conflict", Error::is_conflict),
+    ("disruption budget", Error::is_disruption_budget),
     ("expired", Error::is_expired),
     ("forbidden", Error::is_forbidden),
     ("invalid", Error::is_invalid),

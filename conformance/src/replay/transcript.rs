@@ -108,6 +108,17 @@ pub enum Ending {
     Left,
 }
 
+/// The content coding of a recorded body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// None.
+    None,
+    /// gzip.
+    Gzip,
+    /// One that clients do not know.
+    Other,
+}
+
 impl Chunk {
     fn bytes(&self) -> Result<Vec<u8>, String> {
         match (&self.text, &self.base64) {
@@ -190,11 +201,17 @@ impl Response {
         self.status.is_some_and(|code| (200..300).contains(&code))
     }
 
-    /// Whether the body has a content coding.
+    /// The content coding of the body.
     #[must_use]
-    pub fn is_coded(&self) -> bool {
-        self.header("content-encoding")
-            .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
+    pub fn coding(&self) -> Coding {
+        let mut codings = self.header_values("content-encoding");
+        let first = codings.next().unwrap_or_default();
+        let first = first.trim_ascii().to_ascii_lowercase();
+        match (first.as_slice(), codings.next()) {
+            (b"" | b"identity", None) => Coding::None,
+            (b"gzip" | b"x-gzip", None) => Coding::Gzip,
+            _ => Coding::Other,
+        }
     }
 
     /// The chunks of the body, decoded from transfer coding, as they came.

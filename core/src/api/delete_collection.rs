@@ -172,19 +172,19 @@ impl<K: Object> Decode for DeletedCollectionDecoder<K> {
     }
 
     fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
-        if self.list.saw_items() {
-            self.head.clear();
-        } else {
+        if !self.list.saw_items() {
             let room = MAX_STATUS.saturating_sub(self.head.len());
             self.head.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
         if self.fault.is_none() {
             self.fault = self.list.handle_data(chunk).err();
         }
-        match &self.fault {
-            Some(fault) if self.list.saw_items() => Err(fault.clone()),
-            _ => Ok(()),
+        if !self.list.saw_items() {
+            return Ok(());
         }
+        // It is a list: what could have been a Status is not held a second time.
+        self.head = BytesMut::new();
+        self.fault.clone().map_or(Ok(()), Err)
     }
 
     fn handle_end(&mut self, end: End) -> Result<(), Error> {
@@ -227,5 +227,28 @@ impl<K> fmt::Debug for DeletedCollectionDecoder<K> {
         f.debug_struct("DeletedCollectionDecoder")
             .field("list", &self.list)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dynamic;
+
+    #[test]
+    fn a_list_is_not_held_a_second_time() {
+        let maps = ApiResource::core("ConfigMap", "configmaps");
+        let mut decoder = DeletedCollectionDecoder::<Dynamic>::new(maps);
+        decoder.begin(&Limits::default());
+        let body = r#"{"kind":"ConfigMapList","items":[{"metadata":{"name":"a"}}"#;
+        decoder.handle_data(body.into()).unwrap();
+        assert!(decoder.head.is_empty());
+        assert!(decoder.buffered() < body.len());
+        decoder.handle_data("]}".into()).unwrap();
+        decoder.handle_end(End::Clean).unwrap();
+        assert!(matches!(
+            decoder.poll_item().unwrap(),
+            Some(DeletedCollection::List(list)) if list.items.len() == 1
+        ));
     }
 }

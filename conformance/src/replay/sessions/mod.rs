@@ -9,6 +9,7 @@ pub mod script;
 mod seen;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
 use kubewire::session::{
-    Answer as HeadAnswer, Attach, Exec, PortForward, Protocol, Session, SessionOptions, Streams,
-    Upgrade,
+    Answer as HeadAnswer, Attach, Exec, Offer, PortForward, Protocol, Session, SessionOptions,
+    Streams, Upgrade,
 };
 use kubewire::{
     Api, Dynamic, Error, ErrorKind, HasAttach, HasExec, HasPortForward, Limits, Namespace,
@@ -139,11 +140,14 @@ pub(super) fn replay(
         faults,
     };
     exchange.run();
-    let faults = exchange.faults;
-    if !refused && response.header("sec-websocket-protocol").map(str::trim) == Some(TUNNEL) {
-        skip(report, "tunnel lands separately");
+    let chosen = response.header("sec-websocket-protocol").map(str::trim);
+    let offered = request.header("sec-websocket-protocol").map(str::trim);
+    if exchange.ask.subresource == "portforward"
+        && (chosen == Some(TUNNEL) || offered == Some(TUNNEL))
+    {
+        exchange.tunnel();
     }
-    Ok(faults)
+    Ok(exchange.faults)
 }
 
 /// The answer to an upgrade that was no WebSocket's: it has to be refused.
@@ -233,13 +237,13 @@ fn streams(ask: &SessionAsk) -> Streams {
 }
 
 /// Feeds the answer to a handshake. The outer error is a breach of its contract.
-fn shake<P: Protocol>(
+fn shake<P: Offer>(
     upgrade: Upgrade<P>,
     key: [u8; 16],
     answer: &Answer,
     cut: Cut,
     limits: &Limits,
-) -> Result<Result<Session<P>, Error>, String> {
+) -> Result<Result<P::Session, Error>, String> {
     let (_, mut handshake) = upgrade.begin(key, limits);
     let answered = answer.head.as_ref().map(|head| handshake.handle_head(head));
     if let Some(Ok(HeadAnswer::Refused)) = &answered {
@@ -332,6 +336,11 @@ impl Exchange<'_> {
         raw: Make<'_, P>,
         port_error: Option<&PortError<P>>,
     ) {
+        let offer = if port_error.is_some() {
+            OFFER_PORTS
+        } else {
+            OFFER_STREAMS
+        };
         let make = match &self.plan {
             Plan::Operation => {
                 *self
@@ -343,8 +352,8 @@ impl Exchange<'_> {
                 for name in canonical.used.clone() {
                     *self.report.equivalences.entry(name).or_default() += 1;
                 }
-                self.compare(&canonical, dynamic, "dynamic");
-                self.compare(&canonical, typed, "typed");
+                self.compare(&canonical, dynamic, "dynamic", offer);
+                self.compare(&canonical, typed, "typed", offer);
                 if !self.faults.is_empty() {
                     return;
                 }
@@ -372,11 +381,6 @@ impl Exchange<'_> {
                 raw
             }
         };
-        let offer = if port_error.is_some() {
-            OFFER_PORTS
-        } else {
-            OFFER_STREAMS
-        };
         let key = plan::key(self.request).unwrap_or([7; 16]);
         let expected = self.expected(key, offer);
         for cut in Cut::all(&self.transcript.name, self.answer.body.len()) {
@@ -400,7 +404,13 @@ impl Exchange<'_> {
     }
 
     /// Compares the request that an operation builds with the recorded one.
-    fn compare<P: Protocol>(&mut self, recorded: &Canonical, make: Make<'_, P>, what: &str) {
+    fn compare<P: Offer>(
+        &mut self,
+        recorded: &Canonical,
+        make: Make<'_, P>,
+        what: &str,
+        offer: &str,
+    ) {
         let upgrade = match make() {
             Ok(upgrade) => upgrade,
             Err(error) => {
@@ -423,10 +433,6 @@ impl Exchange<'_> {
             .filter(|(name, _)| name == "sec-websocket-protocol")
             .map(|(_, value)| value.as_str())
             .collect();
-        let offer = match self.asked {
-            Asked::Streams { .. } => OFFER_STREAMS,
-            Asked::Ports(_) => OFFER_PORTS,
-        };
         let mut found = Vec::new();
         if offers != [offer] {
             found.push(format!("offers {offers:?}"));

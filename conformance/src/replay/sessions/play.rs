@@ -80,7 +80,7 @@ fn kind(error: &Error) -> String {
     format!("{:?}", error.kind())
 }
 
-fn see(outcome: Option<&Outcome>) -> Value {
+pub(super) fn see(outcome: Option<&Outcome>) -> Value {
     match outcome {
         None => Value::Null,
         Some(Outcome::Exited(code)) => json!({ "exit": code }),
