@@ -14,6 +14,11 @@
 //! assert!(report.mismatches.is_empty());
 //! ```
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most operations have a few of all actions and shapes"
+)]
+
 mod compare;
 mod expect;
 mod feed;
@@ -477,6 +482,7 @@ impl<'a> Run<'a> {
     }
 
     /// A request that is an operation of the public API.
+    #[expect(clippy::too_many_lines, reason = "one arm an operation")]
     fn operation(&mut self, intent: &Intent) {
         if let Some(why) = intent.must_refuse() {
             match Self::refusal(intent) {
