@@ -521,7 +521,9 @@ impl<'a> Run<'a> {
                     types,
                     object: &as_status,
                 };
-                self.call(&check, &|| action(&api, name, intent), &see_status);
+                self.call(&check, &|| action(&api, name, intent), &|status| {
+                    see_status(&status)
+                });
             }
             (Action::Token(ask), _) => {
                 let check = Check {
@@ -1262,7 +1264,7 @@ fn as_status(object: &Value) -> Option<Value> {
     object.is_object().then(|| feed::status_value(object))
 }
 
-fn see_status(status: kubewire::meta::Status) -> Value {
+fn see_status(status: &kubewire::meta::Status) -> Value {
     feed::status_value(&json!(status))
 }
 
