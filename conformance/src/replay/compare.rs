@@ -582,10 +582,49 @@ mod tests {
     }
 
     #[test]
+    fn durations_are_those_of_go() {
+        for (text, millis) in [
+            ("3s", Some(3000)),
+            ("1m30s", Some(90_000)),
+            ("1.5s", Some(1500)),
+            ("100ms", Some(100)),
+            ("0", Some(0)),
+            ("soon", None),
+            ("5", None),
+            ("", None),
+            ("-1s", None),
+        ] {
+            assert_eq!(
+                go_duration(text),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_action_means_what_its_server_reads() {
+        let path = "/api/v1/namespaces/a/pods/b/eviction";
+        let body = |options: &str| {
+            format!(
+                r#"{{"kind":"Eviction","apiVersion":"policy/v1","metadata":{{"name":"b"}}{options}}}"#
+            )
+        };
+        let plain = canonical("POST", path, &body("")).form;
+        let dry = canonical("POST", &format!("{path}?dryRun=All"), &body("")).form;
+        let inside = body(r#","deleteOptions":{"dryRun":["All"]}"#);
+        assert_eq!(canonical("POST", path, &inside).form, dry);
+        assert_ne!(plain, dry);
+        let other = body(r#","deleteOptions":{"gracePeriodSeconds":0}"#);
+        assert_ne!(canonical("POST", path, &other).form, plain);
+    }
+
+    #[test]
     fn what_is_no_equivalence_is_a_difference() {
         let list = canonical("GET", "/api/v1/pods?watch=1&limit=1", "");
         for (other, same) in [
             ("/api/v1/pods?limit=1&watch=true&pretty=1", true),
+            ("/api/v1/pods?limit=1&watch=true&timeout=1s", false),
             ("/api/v1/%70ods?limit=%31&watch=yes", true),
             ("/api/v1/pods?limit=1&watch=0", false),
             ("/api/v1/pods?watch=1&limit=2", false),

@@ -470,6 +470,7 @@ impl Plan {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "from top to bottom of a request")]
 fn plan(transcript: &Transcript, request: &Request, body: &Body, kinds: &Kinds) -> Or<Intent> {
     let target = Target::parse(&request.target);
     if !target.dropped.is_empty() {

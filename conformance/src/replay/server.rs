@@ -94,7 +94,7 @@ fn forms(request: &Request) -> Vec<String> {
         let (mut media, mut parameters) = media_type(form);
         super::compare::plain_json(&media, &mut parameters);
         for (key, value) in parameters {
-            media.push_str(&format!(";{key}={value}"));
+            media.extend([";", &key, "=", &value]);
         }
         media
     };
@@ -263,7 +263,7 @@ impl Run<'_> {
                         }
                         operation.into_call()
                     },
-                    &see_version,
+                    &|info| see_version(&info),
                 );
             }
             Ask::Health(ask) => {
@@ -521,7 +521,7 @@ fn check<'a>(
     }
 }
 
-fn see_version(info: VersionInfo) -> Value {
+fn see_version(info: &VersionInfo) -> Value {
     json!({
         "major": info.major,
         "minor": info.minor,
@@ -540,7 +540,7 @@ fn see_version(info: VersionInfo) -> Value {
 }
 
 fn version_value(document: &Value) -> Option<Value> {
-    let mut form = see_version(VersionInfo::default());
+    let mut form = see_version(&VersionInfo::default());
     for (key, value) in form.as_object_mut()? {
         match &document[key.as_str()] {
             Value::Null => {}

@@ -155,6 +155,10 @@ impl Exchange<'_> {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "script, play and judgement of one tunnel"
+    )]
     fn play_tunnel(&self, mut tunnel: Tunnel, cut: Cut) -> Result<(), String> {
         let end = match self.transcript.end.as_deref() {
             Some(end) if end.starts_with("server-reset") => End::Failed,
