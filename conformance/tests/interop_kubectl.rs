@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kubewire_conformance::server::Server;
 
 /// How long one command may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Kubectl {
     kubeconfig: PathBuf,

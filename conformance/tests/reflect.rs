@@ -14,7 +14,7 @@ use kubewire::{Api, ErrorKind, Patch};
 use kubewire_conformance::harness::{Harness, Smol, TokioMulti, client, run_pod, within};
 use kubewire_conformance::server::Server;
 use kubewire_conformance::suite;
-use kubewire_driver::{Cache, Client, Drive};
+use kubewire_driver::{Cache, Client, Drive, Runtime as _};
 
 suite!(
     a_condition_is_awaited,
@@ -152,11 +152,17 @@ fn churn<H: Harness>() {
                 stream::iter(batch)
                     .for_each_concurrent(16, |random| write(&writer, random))
                     .await;
-                match round % 3 {
+                match round % 4 {
                     0 => server.close_connections(),
                     1 => {
                         server.compact();
                         server.close_connections();
+                    }
+                    2 => {
+                        server.set_down(true);
+                        let soon = runtime.now() + Duration::from_millis(50);
+                        runtime.sleep_until(soon).await;
+                        server.set_down(false);
                     }
                     _ => server.compact(),
                 }
@@ -183,7 +189,7 @@ fn churn<H: Harness>() {
         assert_eq!(cached, truth);
         assert!(most <= NAMES + 2, "{most} objects were held");
         println!(
-            "{} changes, {CUTS} cuts and compactions, {stale} times stale, {} objects equal",
+            "{} changes, {CUTS} cuts, compactions and restarts, {stale} times stale, {} objects equal",
             changes(),
             truth.len()
         );

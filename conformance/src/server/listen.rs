@@ -169,6 +169,9 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
+        if app.down.load(Ordering::Relaxed) {
+            continue;
+        }
         let Ok(stream) = count(&app, stream) else {
             continue;
         };

@@ -82,7 +82,7 @@ mod tests;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -108,6 +108,7 @@ pub(crate) struct App {
     auth: Auth,
     config: Config,
     connections: Connections,
+    down: AtomicBool,
     faults: faults::Plan,
     kinds: Kinds,
     node: Node,
@@ -172,6 +173,7 @@ impl Builder {
             auth: Auth::new(),
             config: self.config,
             connections: Connections::default(),
+            down: AtomicBool::new(false),
             faults: faults::Plan::default(),
             kinds: Kinds::new(),
             node: Node::new(),
@@ -345,6 +347,16 @@ impl Server {
     /// Cuts every open connection without a word.
     pub fn close_connections(&self) {
         self.app.connections.cut();
+    }
+
+    /// Goes down, or comes back: as a restart looks from outside. While it is down every connection is cut at once;
+    /// what is stored stays, the history of watches does not.
+    pub fn set_down(&self, down: bool) {
+        self.app.down.store(down, Ordering::Relaxed);
+        if down {
+            self.app.store.compact();
+            self.app.connections.cut();
+        }
     }
 
     /// Forgets the history of watches: every older resourceVersion is expired.
