@@ -1,6 +1,7 @@
 //! The embedded API server and the conformance suite of kubewire.
 
 pub mod harness;
+pub mod peers;
 pub mod replay;
 pub mod server;
 pub mod tour;

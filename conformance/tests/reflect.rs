@@ -171,7 +171,7 @@ fn churn<H: Harness>() {
             // A write may meet a connection that was cut.
             while apply(&writer, "last", 0).await.is_err() {}
         };
-        within(&runtime, Duration::from_secs(300), join(follow, change))
+        within(&runtime, Duration::from_mins(5), join(follow, change))
             .await
             .expect("the cache catches up");
 
@@ -216,7 +216,7 @@ async fn apply<R: Drive>(
 /// One random change. That a connection is cut under it is part of the game.
 async fn write<R: Drive>(client: &Client<R>, random: u64) {
     let name = format!("map-{}", (random >> 8) as usize % NAMES);
-    let failure = if random % 4 == 0 {
+    let failure = if random.is_multiple_of(4) {
         client.send(maps().delete(&name)).await.err()
     } else {
         apply(client, &name, random).await.err()

@@ -1,15 +1,19 @@
 //! From a configuration to a client.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::header::{HeaderName, HeaderValue, USER_AGENT};
-use kubewire::config::{Auth, Config};
+use kubewire::auth::Credentials;
+use kubewire::config::Config;
+use kubewire::policy::{CallTimeouts, Retry, Seed};
+use kubewire::proxy::ProxySettings;
 use kubewire::{Error, ErrorKind, Limits};
 
-use crate::auth::Authorization;
 use crate::client::Inner;
 use crate::connect::Connector;
 use crate::pool::Pool;
+use crate::signer::Signer;
 use crate::{Client, Drive, Timeouts};
 
 /// Makes a [`Client`] with other than the default options.
@@ -20,6 +24,9 @@ pub struct ClientBuilder<R> {
     runtime: R,
     limits: Limits,
     timeouts: Timeouts,
+    retry: Retry,
+    proxies: Option<ProxySettings>,
+    exec_timeout: Option<Duration>,
     headers: Vec<(HeaderName, HeaderValue)>,
     http2: bool,
 }
@@ -32,6 +39,9 @@ impl<R: Drive> ClientBuilder<R> {
             runtime,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            retry: Retry::default(),
+            proxies: None,
+            exec_timeout: Some(Duration::from_mins(5)),
             headers: Vec::new(),
             http2: cfg!(feature = "http2"),
         }
@@ -46,6 +56,24 @@ impl<R: Drive> ClientBuilder<R> {
     /// How long to wait for what.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// When to send a request again by itself. [`Retry::never`] leaves that to the caller.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Which proxy to use, whatever the configuration and the environment say.
+    pub fn proxies(mut self, proxies: ProxySettings) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// How long an exec plugin may run. Default 5 min, in which a user can log in with a browser.
+    pub fn exec_timeout(mut self, time: Option<Duration>) -> Self {
+        self.exec_timeout = time;
         self
     }
 
@@ -75,72 +103,40 @@ impl<R: Drive> ClientBuilder<R> {
     pub fn build(mut self) -> Result<Client<R>, Error> {
         let config = &self.config;
         config.check()?;
-        if config.proxy_url.is_some() {
-            return Err(unsupported("proxy-url"));
-        }
-        let authorization = match &config.auth {
-            Auth::TokenFile { path, initial } => Authorization::file(path, initial.as_ref())?,
-            Auth::Exec(_) => return Err(unsupported("exec credential plugins")),
-            Auth::Provider(_) => return Err(unsupported("auth-provider")),
-            auth @ (Auth::None | Auth::Token(_) | Auth::Basic { .. } | _) => {
-                Authorization::Fixed(auth.header()?)
-            }
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| {
+            Error::new(ErrorKind::Transport, "no random bytes from the system").with_source(error)
+        })?;
+        let mut seed = Seed::new(u64::from_ne_bytes(seed));
+        let credentials = Credentials::new(config, seed.fork())?
+            .terminal(std::io::IsTerminal::is_terminal(&std::io::stdin()))
+            .exec_timeout(self.exec_timeout);
+        let proxies = match self.proxies.take() {
+            Some(proxies) => proxies,
+            None => ProxySettings::new(config, |name| std::env::var_os(name))?,
         };
-        if let Some(who) = &config.impersonate {
-            self.headers.extend(who.headers()?);
-        }
         let connector = Connector {
             #[cfg(feature = "rustls")]
-            tls: self.tls()?,
+            tls: crate::tls_config::TlsSource::new(config, self.http2)?,
             runtime: self.runtime,
             endpoint: self.config.endpoint,
+            proxies,
             timeouts: self.timeouts,
         };
         Ok(Client {
+            times: CallTimeouts::default(),
             inner: Arc::new(Inner {
                 pool: Arc::new(Pool::new(connector)),
                 namespace: self.config.namespace,
-                authorization,
+                signer: Signer::new(credentials),
                 headers: self.headers,
                 limits: self.limits,
                 disable_compression: self.config.disable_compression,
+                retry: self.retry,
+                seed: Mutex::new(seed),
             }),
         })
     }
-
-    #[cfg(feature = "rustls")]
-    fn tls(&self) -> Result<Option<crate::tls_config::TlsConfig>, Error> {
-        let Config { endpoint, tls, .. } = &self.config;
-        if !endpoint.is_https() {
-            return Ok(None);
-        }
-        let read =
-            |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
-        let ca = tls.ca.as_ref().map(read).transpose()?;
-        let client = match &tls.client {
-            Some(client) => Some((read(&client.certificate)?, read(&client.key)?)),
-            None => None,
-        };
-        let name = tls
-            .server_name
-            .as_deref()
-            .unwrap_or_else(|| endpoint.host());
-        let pem = crate::tls_config::Pem {
-            ca: ca.as_ref().map(kubewire::config::Pem::as_bytes),
-            client: client
-                .as_ref()
-                .map(|(certificate, key)| (certificate.as_bytes(), key.as_bytes())),
-            insecure_skip_verify: tls.dangerous_insecure_skip_verify,
-        };
-        crate::tls_config::TlsConfig::new(&pem, name, self.http2).map(Some)
-    }
-}
-
-fn unsupported(what: &'static str) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!("{what}: not supported by this version of kubewire"),
-    )
 }
 
 impl<R: Drive + Default> Client<R> {

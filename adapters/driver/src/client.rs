@@ -2,41 +2,43 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::Request;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
+use kubewire::auth::Authorization;
+use kubewire::policy::{
+    Attempt, CallTimeouts, Deadlines, Decision, Fault, Outcome, Phase, Repeat, Retry, Seed,
+    Timeouts as Times,
+};
 use kubewire::{
-    Call, Decode, Error, ErrorKind, Limits, Operation, Streaming, Unary, UpgradeOperation,
+    Call, Decode, Error, ErrorKind, Limits, Operation, Streaming, Unary, UpgradeOperation, Verb,
 };
 
 use crate::Drive;
-use crate::auth::Authorization;
+use crate::connect::Failure;
 use crate::exchange::{Answer, Items};
 use crate::open::{Handles, Openable};
-use crate::pool::Pool;
-use crate::time::{Alarm, within};
+use crate::pool::{Hold, Pool};
+use crate::signer::Signer;
+use crate::time::{until, within};
 
 /// How often a request that was certainly not sent is tried on another connection.
 const RESENDS: usize = 8;
 
-/// How long the client waits. `None` is for ever.
-///
-/// None of them cuts off a watch or a followed log: for those HTTP/2 pings notice a dead connection.
+/// How long the client waits, and when it looks whether a connection is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For resolving the server's name and connecting. Default 30 s.
-    pub connect: Option<Duration>,
-    /// For the TLS handshake. Default 10 s.
-    pub tls: Option<Duration>,
-    /// For the next bytes of an answer that is not long-running. Default 90 s: API servers give up after 60.
-    pub idle: Option<Duration>,
-    /// After how long without a byte an HTTP/2 connection is pinged. Default 30 s.
+    /// For the phases of a call. None of them cuts off a watch or a followed log: for those HTTP/2 pings
+    /// notice a dead connection.
+    pub phases: Times,
+    /// After how long without a byte an HTTP/2 connection is pinged; `None` is never. Default 30 s.
     pub ping_interval: Option<Duration>,
     /// How long a ping may take. Default 15 s.
     pub pong: Duration,
@@ -44,13 +46,19 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
         Self {
-            connect: Some(seconds(30)),
-            tls: Some(seconds(10)),
-            idle: Some(seconds(90)),
-            ping_interval: Some(seconds(30)),
-            pong: seconds(15),
+            phases: Times::default(),
+            ping_interval: Some(Duration::from_secs(30)),
+            pong: Duration::from_secs(15),
+        }
+    }
+}
+
+impl From<Times> for Timeouts {
+    fn from(phases: Times) -> Self {
+        Self {
+            phases,
+            ..Self::default()
         }
     }
 }
@@ -62,16 +70,19 @@ impl Default for Timeouts {
 /// one does no IO and needs no running executor. It has no task of its own besides one for each open
 /// connection and session; they end with the last clone and handle.
 pub struct Client<R: Drive> {
+    pub(crate) times: CallTimeouts,
     pub(crate) inner: Arc<Inner<R>>,
 }
 
 pub(crate) struct Inner<R: Drive> {
     pub(crate) pool: Arc<Pool<R>>,
     pub(crate) namespace: String,
-    pub(crate) authorization: Authorization,
+    pub(crate) signer: Signer,
     pub(crate) headers: Vec<(http::HeaderName, HeaderValue)>,
     pub(crate) limits: Limits,
     pub(crate) disable_compression: bool,
+    pub(crate) retry: Retry,
+    pub(crate) seed: Mutex<Seed>,
 }
 
 impl<R: Drive> Client<R> {
@@ -80,7 +91,8 @@ impl<R: Drive> Client<R> {
     /// # Errors
     ///
     /// [`ErrorKind::Usage`] before anything is sent; [`ErrorKind::Api`] if the server refused; otherwise what went wrong
-    /// on the way. A request is repeated only if it is certain that it was not sent.
+    /// on the way. A request is repeated as [`Retry`] says, as long as no answer has begun but one
+    /// that allows it; after a 401 once, if there are other credentials then.
     ///
     /// # Cancel safety
     ///
@@ -93,7 +105,7 @@ impl<R: Drive> Client<R> {
     {
         let mut call = operation.into_call_in(Some(&self.inner.namespace))?;
         loop {
-            let mut answer = self.inner.begin(call).await?;
+            let mut answer = self.inner.begin(call, &self.times).await?;
             if let Some(result) = poll_fn(|cx| answer.poll_item(cx)).await {
                 return result;
             }
@@ -120,11 +132,11 @@ impl<R: Drive> Client<R> {
         O: Operation,
         O::Decoder: Streaming,
     {
-        let inner = self.inner.clone();
+        let (inner, times) = (self.inner.clone(), self.times);
         let call = operation.into_call_in(Some(&inner.namespace));
         let open = move |call: Result<Call<O::Decoder>, Error>| {
             let inner = inner.clone();
-            async move { inner.begin(call?).await }
+            async move { inner.begin(call?, &times).await }
         };
         Box::pin(Items::new(call, open))
     }
@@ -144,7 +156,20 @@ impl<R: Drive> Client<R> {
         O::Protocol: Openable,
     {
         let upgrade = operation.into_upgrade_in(Some(&self.inner.namespace))?;
-        crate::open::open(&self.inner, upgrade).await
+        crate::open::open(&self.inner, upgrade, &self.times).await
+    }
+
+    /// The same client, and the same connections, with other timeouts for the calls that are made with what this gives.
+    /// What they do not mention, they inherit from the client.
+    ///
+    /// A total counts for each call, with all its attempts; for each page of a paged list; and for a
+    /// session until it is open.
+    #[must_use]
+    pub fn with_timeouts(&self, times: CallTimeouts) -> Self {
+        Self {
+            times,
+            inner: self.inner.clone(),
+        }
     }
 
     /// The namespace of operations that do not name one.
@@ -154,11 +179,23 @@ impl<R: Drive> Client<R> {
     }
 }
 
+/// An answer that has begun, and why the credentials are no better if it is a 401.
+type Begun = (Response<Incoming>, Hold, Option<Error>);
+
+/// What all attempts of a call share.
+struct Attempts<'a> {
+    request: &'a Request<Bytes>,
+    verb: Verb,
+    times: Times,
+    started: Instant,
+    end: Option<Instant>,
+}
+
 impl<R: Drive> Inner<R> {
     /// Adds what every request carries.
-    pub(crate) fn sign<B>(&self, request: &mut Request<B>) -> Result<(), Error> {
+    pub(crate) fn sign<B>(&self, request: &mut Request<B>, authorization: Option<&Authorization>) {
         let headers = request.headers_mut();
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().chain(&self.signer.impersonation) {
             headers.append(name.clone(), value.clone());
         }
         if self.disable_compression {
@@ -167,79 +204,211 @@ impl<R: Drive> Inner<R> {
         headers.entry(USER_AGENT).or_insert_with(|| {
             HeaderValue::from_static(concat!("kubewire/", env!("CARGO_PKG_VERSION")))
         });
-        if let Some(value) = self
-            .authorization
-            .header(self.pool.connector.runtime.now())?
-        {
-            headers.entry(AUTHORIZATION).or_insert(value);
+        if let Some(authorization) = authorization {
+            authorization.apply(headers);
         }
-        Ok(())
     }
 
-    async fn begin<D: Decode>(&self, call: Call<D>) -> Result<Answer<R, D>, Error> {
-        let pool = &self.pool;
-        let runtime = &pool.connector.runtime;
-        let (request, mut exchange) = call.begin(&self.limits);
-        let idle = pool
-            .connector
-            .timeouts
-            .idle
-            .filter(|_| !exchange.verb().is_long_running());
-        let method = request.method().clone();
-        let uri = request.uri().clone();
-        let describe = |error: Error| error.with_request(&method, &uri);
+    /// What to sign a request with, unless it has that itself. New connections show the certificate that came with it.
+    pub(crate) async fn authorize<B>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<Option<Authorization>, Error> {
+        let own = request.headers().contains_key(AUTHORIZATION)
+            || self.headers.iter().any(|(name, _)| name == AUTHORIZATION);
+        if own {
+            return Ok(None);
+        }
+        let connector = &self.pool.connector;
+        let authorization = self.signer.authorization(connector).await?;
+        #[cfg(feature = "rustls")]
+        if self.signer.certificate_generation() > connector.generation() {
+            let (generation, certificate) = self.signer.certificate();
+            connector.tls.rotate(generation, certificate.as_ref())?;
+            self.pool.retire(connector.generation());
+        }
+        Ok(Some(authorization))
+    }
 
-        let mut request = request.map(Full::<Bytes>::new);
-        self.sign(&mut request).map_err(describe)?;
-        pool.connector.endpoint.check(&uri).map_err(describe)?;
-        let mut tries = 0;
-        let (response, hold) = loop {
-            let lease = pool.checkout().await.map_err(describe)?;
-            let sending = lease.send(&pool.connector.endpoint, request);
-            match within(runtime, idle, "the server's answer", sending)
-                .await
-                .map_err(describe)?
-            {
-                Ok(answer) => break answer,
-                Err(mut failure) => {
-                    pool.forget(&failure);
-                    tries += 1;
-                    match failure.unsent.take() {
-                        Some(unsent) if failure.reused && tries <= RESENDS => {
-                            request = unsent;
-                            request.uri_mut().clone_from(&uri);
-                        }
-                        _ => {
-                            let error = Error::new(
-                                ErrorKind::Transport,
-                                "the connection broke before an answer came",
-                            );
-                            return Err(describe(error.with_source(failure.error)));
-                        }
-                    }
-                }
+    /// After a 401 for these credentials: others, if there are.
+    async fn reauthorize(
+        &self,
+        request: &Request<Bytes>,
+        old: &Authorization,
+    ) -> Option<Authorization> {
+        let runtime = &self.pool.connector.runtime;
+        if !self.signer.may_retry(old.generation, runtime) {
+            return None;
+        }
+        // Why there are none is the signer's fault, and the source of the 401.
+        let new = self.authorize(request).await.ok().flatten()?;
+        (new.generation != old.generation).then_some(new)
+    }
+
+    /// How long to wait before another attempt, if there is to be one.
+    pub(crate) fn decide(
+        &self,
+        repeat: Repeat,
+        attempt: Attempt,
+        outcome: Option<Outcome>,
+        end: Option<Instant>,
+    ) -> Option<Instant> {
+        let mut seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.retry.decide(repeat, attempt, outcome?, &mut seed) {
+            Decision::GiveUp => None,
+            Decision::After(delay) => {
+                let at = self.pool.connector.runtime.now().checked_add(delay)?;
+                end.is_none_or(|end| at < end).then_some(at)
             }
+        }
+    }
+
+    async fn begin<D: Decode>(
+        &self,
+        call: Call<D>,
+        times: &CallTimeouts,
+    ) -> Result<Answer<R, D>, Error> {
+        let connector = &self.pool.connector;
+        let runtime = &connector.runtime;
+        let (request, mut exchange) = call.begin(&self.limits);
+        let verb = exchange.verb();
+        let times = connector.timeouts.phases.of(times, verb.into());
+        let started = runtime.now();
+        let deadlines = Deadlines::new(times, started);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let describe = |error: Error| error.with_request(&method, &uri);
+        connector.endpoint.check(&uri).map_err(describe)?;
+        let call = Attempts {
+            request: &request,
+            verb,
+            times,
+            started,
+            end: deadlines.end(),
         };
+        let (response, hold, fault) =
+            until(runtime, deadlines.end(), Box::pin(self.attempts(&call)))
+                .await
+                .unwrap_or_else(|| Err(Phase::Total.error()))
+                .map_err(describe)?;
         let (head, body) = response.into_parts();
         // A fault comes out of the answer's first poll.
         let _ = exchange.handle_head(&head);
-        let mut alarm = Alarm::new(runtime.clone());
-        alarm.set_in(idle);
         Ok(Answer::new(
             exchange,
-            pool.clone(),
+            self.pool.clone(),
             (body, hold),
-            idle,
-            alarm,
+            deadlines,
+            runtime.clone(),
+            fault,
             method,
             uri,
         ))
     }
+
+    /// Sends the request until there is an answer to be handed out, or no hope.
+    async fn attempts(&self, call: &Attempts<'_>) -> Result<Begun, Error> {
+        let runtime = &self.pool.connector.runtime;
+        let mut authorization = self.authorize(call.request).await?;
+        let (mut number, mut refreshed) = (1, false);
+        loop {
+            let result = self.attempt(call, authorization.as_ref()).await;
+            let (outcome, sent) = match &result {
+                Ok((response, _)) if response.status() == StatusCode::UNAUTHORIZED => {
+                    if let Some(old) = authorization.as_ref().filter(|_| !refreshed) {
+                        refreshed = true;
+                        if let Some(new) = self.reauthorize(call.request, old).await {
+                            authorization = Some(new);
+                            continue;
+                        }
+                    }
+                    (None, true)
+                }
+                Ok((response, _)) => (failed(response), true),
+                Err(failure) => (failure.outcome, failure.sent),
+            };
+            let attempt = Attempt {
+                number,
+                elapsed: runtime.now().saturating_duration_since(call.started),
+                sent,
+            };
+            let again = outcome.and_then(|outcome| {
+                let repeat = Repeat::of(call.verb, call.request);
+                self.decide(repeat, attempt, Some(outcome), call.end)
+            });
+            let Some(again) = again else {
+                let (response, hold) = result.map_err(|failure| failure.error)?;
+                let fault = (response.status() == StatusCode::UNAUTHORIZED)
+                    .then(|| self.signer.fault())
+                    .flatten();
+                return Ok((response, hold, fault));
+            };
+            // Without the rest of the answer, so over HTTP/1.1 without its connection.
+            drop(result);
+            runtime.sleep_until(again).await;
+            number += 1;
+            authorization = self.authorize(call.request).await?;
+        }
+    }
+
+    /// Sends the request over one connection. A pooled one that turns out to be stale gives it back, and does not count.
+    async fn attempt(
+        &self,
+        call: &Attempts<'_>,
+        authorization: Option<&Authorization>,
+    ) -> Result<(Response<Incoming>, Hold), Failure> {
+        let pool = &self.pool;
+        let connector = &pool.connector;
+        let mut resends = 0;
+        loop {
+            let lease = pool.checkout(&call.times).await?;
+            let mut request = call.request.clone().map(Full::<Bytes>::new);
+            self.sign(&mut request, authorization);
+            let sending = lease.send(&connector.endpoint, request);
+            match within(&connector.runtime, call.times.head, sending).await {
+                None => {
+                    return Err(Failure {
+                        sent: true,
+                        ..Failure::late(Phase::Head)
+                    });
+                }
+                Some(Ok(answer)) => return Ok(answer),
+                Some(Err(failure)) => {
+                    pool.forget(&failure);
+                    let unsent = failure.unsent.is_some();
+                    if unsent && failure.reused && resends < RESENDS {
+                        resends += 1;
+                        continue;
+                    }
+                    let text = "the connection broke before an answer came";
+                    let error = Error::new(ErrorKind::Transport, text).with_source(failure.error);
+                    return Err(Failure {
+                        sent: !unsent,
+                        ..Failure::new(error, Outcome::Failed(Fault::Broken))
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What an answer that reports a passing trouble means for another attempt. Its head tells: API servers put into it what
+/// the body says about waiting.
+fn failed(response: &Response<Incoming>) -> Option<Outcome> {
+    let code = response.status();
+    let retry_after = || {
+        let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+        seconds.trim().parse().ok().map(Duration::from_secs)
+    };
+    (code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error()).then(|| Outcome::Answered {
+        code,
+        retry_after: retry_after(),
+    })
 }
 
 impl<R: Drive> Clone for Client<R> {
     fn clone(&self) -> Self {
         Self {
+            times: self.times,
             inner: self.inner.clone(),
         }
     }

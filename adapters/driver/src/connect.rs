@@ -1,7 +1,14 @@
-//! Making connections: dial, TLS, and what ALPN says.
+//! Making connections: dial, proxy, TLS, and what ALPN says.
 
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 
+use hyper::rt::{Read, ReadBuf, Write};
+use kubewire::config::Material;
+use kubewire::policy::{Fault, Outcome, Phase, Timeouts as Times};
+use kubewire::proxy::{Proxy, ProxyHandshake, ProxyScheme, ProxySettings};
 use kubewire::{Endpoint, Error, ErrorKind};
 
 use crate::connection::Transport;
@@ -26,68 +33,290 @@ pub(crate) enum Purpose {
     Upgrade,
 }
 
+/// Why an attempt failed, and what that means for another one.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// None if no other attempt can help.
+    pub(crate) outcome: Option<Outcome>,
+    /// Whether the server may have seen any of the request.
+    pub(crate) sent: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(error: Error, outcome: Outcome) -> Self {
+        Self {
+            error,
+            outcome: Some(outcome),
+            sent: false,
+        }
+    }
+
+    fn connect(error: Error) -> Self {
+        Self::new(error, Outcome::Failed(Fault::Connect))
+    }
+
+    fn refused(error: Error) -> Self {
+        Self::new(error, Outcome::Failed(Fault::Refused))
+    }
+
+    pub(crate) fn late(phase: Phase) -> Self {
+        Self::new(phase.error(), Outcome::TimedOut(phase))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            outcome: None,
+            sent: false,
+        }
+    }
+}
+
 /// Dials one API server.
 pub(crate) struct Connector<R> {
     pub(crate) runtime: R,
     pub(crate) endpoint: Endpoint,
     #[cfg(feature = "rustls")]
-    pub(crate) tls: Option<crate::tls_config::TlsConfig>,
+    pub(crate) tls: crate::tls_config::TlsSource,
+    pub(crate) proxies: ProxySettings,
     pub(crate) timeouts: Timeouts,
 }
 
 impl<R: Runtime> Connector<R> {
+    /// A connection, and the generation of the client certificate that it has shown.
     pub(crate) async fn connect(
         &self,
         purpose: Purpose,
-    ) -> Result<(Transport<R::Io>, Protocol), Error> {
-        let host = self.endpoint.host();
-        let dial = self.runtime.dial(host, self.endpoint.port());
-        let io = within(&self.runtime, self.timeouts.connect, "connecting", dial)
-            .await?
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Transport,
-                    format!("cannot connect to {}", self.endpoint),
-                )
-                .with_source(error)
-            })?;
+        times: &Times,
+    ) -> Result<(Transport<R::Io>, Protocol, u64), Failure> {
+        let proxy = self.proxies.proxy_for(&self.endpoint)?;
+        let io = self.dial(&self.endpoint, proxy.as_ref(), times).await?;
         if !self.endpoint.is_https() {
-            let _ = purpose;
-            return Ok((Transport::Plain(io), Protocol::Http1));
+            return Ok((io, Protocol::Http1, self.generation()));
         }
-        self.secure(io, purpose).await
+        #[cfg(feature = "rustls")]
+        {
+            let (generation, tls) = self.tls.current();
+            let Some(tls) = tls else {
+                return Err(Failure::from(Error::new(
+                    ErrorKind::Config,
+                    "the server is https but TLS is not configured",
+                )));
+            };
+            let (io, protocol) = self
+                .secure(io, &self.endpoint, &tls, purpose, times)
+                .await?;
+            Ok((io, protocol, generation))
+        }
+        #[cfg(not(feature = "rustls"))]
+        {
+            let _ = purpose;
+            Err(no_tls().into())
+        }
+    }
+
+    /// Which client certificate new connections show.
+    pub(crate) fn generation(&self) -> u64 {
+        #[cfg(feature = "rustls")]
+        return self.tls.current().0;
+        #[cfg(not(feature = "rustls"))]
+        return 0;
+    }
+
+    /// A connection to an identity provider: what the cluster's configuration says does not count, the
+    /// environment's proxies do.
+    pub(crate) async fn reach_provider(
+        &self,
+        endpoint: &Endpoint,
+        ca: Option<&Material>,
+    ) -> Result<Transport<R::Io>, Error> {
+        let times = Times::default();
+        let proxies = ProxySettings::from_env(|name| std::env::var_os(name));
+        let proxy = proxies.proxy_for(endpoint)?;
+        let failed = |failure: Failure| failure.error;
+        let io = self.dial(endpoint, proxy.as_ref(), &times).await;
+        let io = io.map_err(failed)?;
+        if !endpoint.is_https() {
+            return Ok(io);
+        }
+        #[cfg(feature = "rustls")]
+        {
+            let ca = ca.map(|ca| ca.load(|path| std::fs::read(path)));
+            let ca = ca.transpose()?;
+            let pem = crate::tls_config::Pem {
+                ca: ca.as_ref().map(kubewire::config::Pem::as_bytes),
+                ..crate::tls_config::Pem::default()
+            };
+            let tls = crate::tls_config::TlsConfig::new(&pem, endpoint.host(), false)?;
+            let secured = self.secure(io, endpoint, &tls, Purpose::Upgrade, &times);
+            secured.await.map(|(io, _)| io).map_err(failed)
+        }
+        #[cfg(not(feature = "rustls"))]
+        {
+            let _ = ca;
+            Err(no_tls())
+        }
+    }
+
+    /// To the server itself, through a proxy if there is one in between.
+    async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        proxy: Option<&Proxy>,
+        times: &Times,
+    ) -> Result<Transport<R::Io>, Failure> {
+        let work = async {
+            match proxy {
+                None => {
+                    let io = self.runtime.dial(endpoint.host(), endpoint.port()).await;
+                    let io = io.map_err(|error| {
+                        // The runtime cannot do it at all, and perhaps not even sleep.
+                        let never = error.kind() == io::ErrorKind::Unsupported;
+                        let error = transport(format!("cannot connect to {endpoint}"), error);
+                        if never {
+                            Failure::from(error)
+                        } else {
+                            Failure::connect(error)
+                        }
+                    });
+                    Ok(Transport::Plain(io?))
+                }
+                Some(proxy) => Box::pin(self.tunnel(endpoint, proxy)).await,
+            }
+        };
+        within(&self.runtime, times.dial, work)
+            .await
+            .unwrap_or_else(|| Err(Failure::late(Phase::Dial)))
+    }
+
+    async fn tunnel(
+        &self,
+        endpoint: &Endpoint,
+        proxy: &Proxy,
+    ) -> Result<Transport<R::Io>, Failure> {
+        let mut handshake = ProxyHandshake::new(proxy, endpoint.host(), endpoint.port())?;
+        let unreachable = |error: io::Error| {
+            Failure::connect(transport(
+                format!("cannot connect to the proxy {proxy}"),
+                error,
+            ))
+        };
+        let io = self.runtime.dial(proxy.host(), proxy.port()).await;
+        let mut io = Transport::Plain(io.map_err(unreachable)?);
+        if proxy.scheme() == ProxyScheme::Https {
+            io = self.secure_proxy(io, proxy).await?;
+        }
+        let broken = |error: io::Error| {
+            Failure::connect(transport(
+                format!("the connection to the proxy {proxy} broke"),
+                error,
+            ))
+        };
+        let mut chunk = [0; 4096];
+        while !handshake.is_done() {
+            while let Some(bytes) = handshake.poll_transmit() {
+                let written = poll_fn(|cx| Pin::new(&mut io).poll_write(cx, bytes)).await;
+                let written = written.map_err(broken)?;
+                if written == 0 {
+                    return Err(broken(io::ErrorKind::WriteZero.into()));
+                }
+                handshake.transmitted(written);
+            }
+            poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
+                .await
+                .map_err(broken)?;
+            if handshake.is_done() {
+                break;
+            }
+            let mut buffer = ReadBuf::new(&mut chunk);
+            poll_fn(|cx| {
+                let read = ready!(Pin::new(&mut io).poll_read(cx, buffer.unfilled()));
+                Poll::Ready(read)
+            })
+            .await
+            .map_err(broken)?;
+            if buffer.filled().is_empty() {
+                handshake.handle_end().map_err(Failure::connect)?;
+            } else {
+                let input = handshake.handle_input(buffer.filled());
+                input.map_err(Failure::refused)?;
+            }
+        }
+        let leftover = handshake.take_leftover();
+        if !leftover.is_empty() {
+            io = Transport::early(io, leftover);
+        }
+        Ok(io)
+    }
+
+    #[cfg(feature = "rustls")]
+    async fn secure_proxy(
+        &self,
+        io: Transport<R::Io>,
+        proxy: &Proxy,
+    ) -> Result<Transport<R::Io>, Failure> {
+        let tls = self.tls.for_proxy(proxy.host())?;
+        let name = format!("TLS with the proxy {proxy} failed");
+        self.shake_hands(io, &tls, Purpose::Upgrade, name)
+            .await
+            .map(|(io, _)| io)
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    async fn secure_proxy(
+        &self,
+        io: Transport<R::Io>,
+        _: &Proxy,
+    ) -> Result<Transport<R::Io>, Failure> {
+        drop(io);
+        std::future::ready(Err(no_tls().into())).await
     }
 
     #[cfg(feature = "rustls")]
     async fn secure(
         &self,
-        io: R::Io,
+        io: Transport<R::Io>,
+        endpoint: &Endpoint,
+        tls: &crate::tls_config::TlsConfig,
         purpose: Purpose,
-    ) -> Result<(Transport<R::Io>, Protocol), Error> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-            Error::new(
-                ErrorKind::Transport,
-                format!("TLS with {} failed", self.endpoint),
-            )
-            .with_source(source)
+        times: &Times,
+    ) -> Result<(Transport<R::Io>, Protocol), Failure> {
+        let failed = format!("TLS with {endpoint} failed");
+        let work = self.shake_hands(io, tls, purpose, failed);
+        within(&self.runtime, times.tls, work)
+            .await
+            .unwrap_or_else(|| Err(Failure::late(Phase::Tls)))
+    }
+
+    #[cfg(feature = "rustls")]
+    async fn shake_hands(
+        &self,
+        io: Transport<R::Io>,
+        tls: &crate::tls_config::TlsConfig,
+        purpose: Purpose,
+        failed: String,
+    ) -> Result<(Transport<R::Io>, Protocol), Failure> {
+        let session = match tls.begin(purpose) {
+            Ok(session) => session,
+            Err(error) => {
+                let error = Error::new(ErrorKind::Transport, failed).with_source(error);
+                return Err(Failure::refused(error));
+            }
         };
-        let Some(tls) = &self.tls else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "the server is https but TLS is not configured",
-            ));
-        };
-        let session = tls.begin(purpose).map_err(|error| failed(error.into()))?;
         let mut stream = crate::tls::TlsStream::new(io, session);
-        let handshake = poll_fn(|cx| stream.poll_handshake(cx));
-        within(
-            &self.runtime,
-            self.timeouts.tls,
-            "the TLS handshake",
-            handshake,
-        )
-        .await?
-        .map_err(|error| failed(error.into()))?;
+        if let Err(error) = poll_fn(|cx| stream.poll_handshake(cx)).await {
+            // What rustls does not like comes as invalid data; everything else is the transport.
+            let refused = error.kind() == io::ErrorKind::InvalidData;
+            let error = transport(failed, error);
+            return Err(if refused {
+                Failure::refused(error)
+            } else {
+                Failure::connect(error)
+            });
+        }
         let protocol = match stream.alpn_protocol() {
             #[cfg(feature = "http2")]
             Some(b"h2") => Protocol::Http2,
@@ -95,15 +324,16 @@ impl<R: Runtime> Connector<R> {
         };
         Ok((Transport::Tls(Box::new(stream)), protocol))
     }
+}
 
-    #[cfg(not(feature = "rustls"))]
-    async fn secure(&self, _: R::Io, _: Purpose) -> Result<(Transport<R::Io>, Protocol), Error> {
-        poll_fn(|_| {
-            std::task::Poll::Ready(Err(Error::new(
-                ErrorKind::Config,
-                "the server is https, and kubewire-driver was built without its feature `rustls`",
-            )))
-        })
-        .await
-    }
+fn transport(text: String, source: io::Error) -> Error {
+    Error::new(ErrorKind::Transport, text).with_source(source)
+}
+
+#[cfg(not(feature = "rustls"))]
+fn no_tls() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "the server or proxy is https, and kubewire-driver was built without its feature `rustls`",
+    )
 }

@@ -22,7 +22,24 @@ pub enum Transport<Io> {
     Plain(Io),
     /// With TLS on top.
     #[cfg(feature = "rustls")]
-    Tls(Box<crate::tls::TlsStream<Io>>),
+    Tls(Box<crate::tls::TlsStream<Self>>),
+    /// Through a proxy that has passed on bytes with its answer already.
+    #[non_exhaustive]
+    Early {
+        /// What is to be read first.
+        leftover: Bytes,
+        /// The tunnel.
+        io: Box<Self>,
+    },
+}
+
+impl<Io> Transport<Io> {
+    pub(crate) fn early(io: Self, leftover: Bytes) -> Self {
+        Self::Early {
+            leftover,
+            io: Box::new(io),
+        }
+    }
 }
 
 macro_rules! either {
@@ -37,16 +54,27 @@ macro_rules! either {
                 let $io = Pin::new(&mut **$io);
                 $call
             }
+            Transport::Early { io: $io, .. } => {
+                let $io = Pin::new(&mut **$io);
+                $call
+            }
         }
     };
 }
 
 impl<Io: Read + Write + Unpin> Read for Transport<Io> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        cursor: ReadBufCursor<'_>,
+        mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Self::Early { leftover, .. } = &mut *self
+            && !leftover.is_empty()
+        {
+            let n = leftover.len().min(cursor.remaining());
+            cursor.put_slice(&leftover.split_to(n));
+            return Poll::Ready(Ok(()));
+        }
         either!(self, io => io.poll_read(cx, cursor))
     }
 }
@@ -73,6 +101,7 @@ impl<Io: Read + Write + Unpin> Write for Transport<Io> {
             Self::Plain(io) => io.is_write_vectored(),
             #[cfg(feature = "rustls")]
             Self::Tls(_) => false,
+            Self::Early { io, .. } => io.is_write_vectored(),
         }
     }
 
@@ -91,6 +120,7 @@ impl<Io> fmt::Debug for Transport<Io> {
             Self::Plain(_) => "Plain",
             #[cfg(feature = "rustls")]
             Self::Tls(_) => "Tls",
+            Self::Early { .. } => "Early",
         })
     }
 }

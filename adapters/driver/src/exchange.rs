@@ -3,11 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_core::Stream;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use kubewire::policy::{Deadlines, Phase};
 use kubewire::{Call, Decode, End, Error, ErrorKind, Exchange};
 use pin_project::pin_project;
 
@@ -24,12 +24,14 @@ pub(crate) struct Answer<R: Drive, D: Decode> {
     pool: Arc<Pool<R>>,
     /// Gone after the end.
     body: Option<(Incoming, Hold)>,
-    idle: Option<Duration>,
+    deadlines: Deadlines,
+    /// The caller has an item, and the server's time does not run.
+    paused: bool,
     alarm: Alarm<R>,
     method: http::Method,
     uri: http::Uri,
-    /// What the transport said when it broke.
-    cause: Option<hyper::Error>,
+    /// What the transport said when it broke, or why there are no better credentials.
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     failed: bool,
 }
 
@@ -38,8 +40,9 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         exchange: Exchange<D>,
         pool: Arc<Pool<R>>,
         body: (Incoming, Hold),
-        idle: Option<Duration>,
-        alarm: Alarm<R>,
+        deadlines: Deadlines,
+        runtime: R,
+        fault: Option<Error>,
         method: http::Method,
         uri: http::Uri,
     ) -> Self {
@@ -48,11 +51,12 @@ impl<R: Drive, D: Decode> Answer<R, D> {
             exchange,
             pool,
             body,
-            idle,
-            alarm,
+            deadlines,
+            paused: true,
+            alarm: Alarm::new(runtime),
             method,
             uri,
-            cause: None,
+            cause: fault.map(Into::into),
             failed: false,
         }
     }
@@ -65,9 +69,17 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         if self.failed {
             return Poll::Ready(None);
         }
+        if std::mem::take(&mut self.paused) {
+            self.deadlines.handle_phase(Phase::Idle, self.alarm.now());
+            self.alarm.set(self.deadlines.poll_timeout());
+        }
         for _ in 0..BUDGET {
             match self.exchange.poll_item() {
-                Ok(Some(item)) => return Poll::Ready(Some(Ok(item))),
+                Ok(Some(item)) => {
+                    self.paused = true;
+                    self.deadlines.handle_pause();
+                    return Poll::Ready(Some(Ok(item)));
+                }
                 Err(error) => return Poll::Ready(Some(Err(self.describe(error)))),
                 Ok(None) => {}
             }
@@ -77,13 +89,14 @@ impl<R: Drive, D: Decode> Answer<R, D> {
             // Faults of the exchange come out of its poll_item, after the items before them.
             match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.alarm.set_in(self.idle);
+                    self.deadlines.handle_progress(self.alarm.now());
+                    self.alarm.set(self.deadlines.poll_timeout());
                     if let Ok(data) = frame.into_data() {
                         let _ = self.exchange.handle_data(data);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.cause = Some(error);
+                    self.cause = Some(error.into());
                     self.body = None;
                     let _ = self.exchange.handle_end(End::Truncated);
                 }
@@ -97,7 +110,8 @@ impl<R: Drive, D: Decode> Answer<R, D> {
                     if self.alarm.poll(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    let error = Error::new(ErrorKind::Timeout, "the server stopped sending");
+                    let phase = self.deadlines.expired(self.alarm.now());
+                    let error = phase.unwrap_or(Phase::Idle).error();
                     return Poll::Ready(Some(Err(self.describe(error))));
                 }
             }

@@ -1,7 +1,7 @@
 //! Carries kubewire's calls and sessions over hyper connections, for any async runtime.
 //!
 //! Programs use `kubewire-tokio` or `kubewire-smol`, which name the runtime. This crate is for those who
-//! bring another one: implement [`Runtime`] (dial, sleep) and `hyper::rt::Executor` (spawn), and [`Client`] works.
+//! bring another one: implement [`Runtime`] (dial, sleep), [`Host`] (files, programs) and `hyper::rt::Executor` (spawn), and [`Client`] works.
 //!
 //! The client spawns one task for each connection and session, as a named future ([`H1Task`], [`H2Task`], [`SessionTask`]),
 //! so that whether it is `Send` follows from the runtime's connections: nothing here asks for it. Tasks end
@@ -16,7 +16,6 @@
 //!
 //! Default timeouts, the settings of connections, the text of errors and of `Debug`, and the types of error sources.
 
-mod auth;
 mod build;
 mod client;
 mod connect;
@@ -25,6 +24,7 @@ mod exchange;
 mod forward;
 mod forwarder;
 mod halves;
+mod host;
 #[cfg(feature = "kubeconfig")]
 pub mod load;
 mod open;
@@ -33,6 +33,7 @@ mod process;
 mod reflect;
 mod runtime;
 mod session;
+mod signer;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -47,6 +48,7 @@ pub use connection::{H1Task, RequestBody, Transport};
 pub use forward::{Forward, PortStream, TunnelHandle};
 pub use forwarder::{Forwarder, Listen, PortListener};
 pub use halves::{Reader, Writer};
+pub use host::{Host, Tail, read_start};
 pub use open::{Handles, Openable};
 pub use process::{Output, Process};
 pub use reflect::Cache;

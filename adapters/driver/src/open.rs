@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Request;
@@ -11,6 +12,7 @@ use http_body::Body as _;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
+use kubewire::policy::{Attempt, CallTimeouts, Deadlines, Duty, Phase, Repeat, Timeouts as Times};
 use kubewire::session::{
     Answer, Attach, Exec, Handshake, Offer, PortForward, PortForwardTunnel, Session, Tunnel,
     Upgrade,
@@ -24,7 +26,7 @@ use crate::connection::{RequestBody, Transport};
 use crate::forward::{Forward, TunnelHandle};
 use crate::process::Process;
 use crate::session::{Handle, SessionTask, Shared};
-use crate::time::within;
+use crate::time::{until, within};
 
 /// A protocol whose sessions the driver has handles for: all of them.
 pub trait Openable: Offer + sealed::Share {}
@@ -99,6 +101,7 @@ mod sealed {
 pub(crate) async fn open<R: Drive, P: Openable>(
     client: &Inner<R>,
     upgrade: Upgrade<P>,
+    times: &CallTimeouts,
 ) -> Result<Handles<P>, Error> {
     let connector = &client.pool.connector;
     let runtime = &connector.runtime;
@@ -110,23 +113,15 @@ pub(crate) async fn open<R: Drive, P: Openable>(
         )
         .with_source(error)
     })?;
-    let (mut request, handshake) = upgrade.begin(key, &client.limits);
+    let (request, handshake) = upgrade.begin(key, &client.limits);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let describe = |error: Error| error.with_request(&method, &uri);
-    client.sign(&mut request).map_err(describe)?;
-    connector
-        .endpoint
-        .origin_form(&mut request)
-        .map_err(describe)?;
-
-    let (io, _) = connector
-        .connect(Purpose::Upgrade)
+    let times = connector.timeouts.phases.of(times, Duty::Session);
+    let end = Deadlines::new(times, runtime.now()).end();
+    let work = Box::pin(begin(client, &request, handshake, &times, end));
+    let (io, early, handshake) = until(runtime, end, work)
         .await
-        .map_err(describe)?;
-    let exchange = shake_hands(io, request.map(Full::new), handshake);
-    let (io, early, handshake) = within(runtime, connector.timeouts.idle, "the upgrade", exchange)
-        .await
-        .and_then(|result| result)
+        .unwrap_or_else(|| Err(Phase::Total.error()))
         .map_err(describe)?;
     let now = runtime.now();
     let session = handshake.finish(now).map_err(describe)?;
@@ -137,13 +132,79 @@ pub(crate) async fn open<R: Drive, P: Openable>(
     Ok(handles)
 }
 
+/// Connects as often as the policy says, and sends the request: once, unless the answer is a 401 and other
+/// credentials may be had.
+async fn begin<R: Drive, P: Offer>(
+    client: &Inner<R>,
+    request: &Request<Bytes>,
+    mut handshake: Handshake<P>,
+    times: &Times,
+    end: Option<Instant>,
+) -> Result<(Transport<R::Io>, Bytes, Handshake<P>), Error> {
+    let connector = &client.pool.connector;
+    let runtime = &connector.runtime;
+    let started = runtime.now();
+    let (mut number, mut refreshed) = (1, false);
+    loop {
+        let authorization = client.authorize(request).await?;
+        let io = match connector.connect(Purpose::Upgrade, times).await {
+            Ok((io, ..)) => io,
+            Err(failure) => {
+                let attempt = Attempt {
+                    number,
+                    elapsed: runtime.now().saturating_duration_since(started),
+                    sent: false,
+                };
+                let again = client.decide(Repeat::Once, attempt, failure.outcome, end);
+                let Some(again) = again else {
+                    return Err(failure.error);
+                };
+                runtime.sleep_until(again).await;
+                number += 1;
+                continue;
+            }
+        };
+        let mut signed = request.clone().map(Full::new);
+        client.sign(&mut signed, authorization.as_ref());
+        connector.endpoint.origin_form(&mut signed)?;
+        let may_retry = || {
+            let first = !std::mem::replace(&mut refreshed, true);
+            let authorization = authorization.as_ref().filter(|_| first);
+            authorization.is_some_and(|old| client.signer.may_retry(old.generation, runtime))
+        };
+        let exchange = shake_hands(io, signed, handshake, may_retry);
+        match within(runtime, times.head, exchange).await {
+            None => return Err(Phase::Head.error()),
+            Some(Ok(Shaken::Switched(io, early, handshake))) => return Ok((io, early, handshake)),
+            Some(Ok(Shaken::Unauthorized(unused))) => handshake = unused,
+            Some(Err(error)) => {
+                let fault = (error.code() == Some(http::StatusCode::UNAUTHORIZED))
+                    .then(|| client.signer.fault())
+                    .flatten();
+                return Err(match fault {
+                    Some(fault) => error.with_source(fault),
+                    None => error,
+                });
+            }
+        }
+    }
+}
+
+/// How an attempt went.
+enum Shaken<Io, P: Offer> {
+    Switched(Transport<Io>, Bytes, Handshake<P>),
+    /// Worth another one with other credentials.
+    Unauthorized(Handshake<P>),
+}
+
 /// Sends the request and reads the answer, polling the connection beside it: nothing is spawned before
 /// there is a session, and dropping the future closes the connection.
 async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
     io: Transport<Io>,
     request: Request<RequestBody>,
     mut handshake: Handshake<P>,
-) -> Result<(Transport<Io>, Bytes, Handshake<P>), Error> {
+    may_retry: impl FnOnce() -> bool,
+) -> Result<Shaken<Io, P>, Error> {
     let broken = |error: hyper::Error| {
         Error::new(
             ErrorKind::Transport,
@@ -170,11 +231,14 @@ async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
         .await?
     };
     let (head, body) = response.into_parts();
+    if head.status == http::StatusCode::UNAUTHORIZED && may_retry() {
+        return Ok(Shaken::Unauthorized(handshake));
+    }
     match handshake.handle_head(&head)? {
         Answer::Switched => {
             drop(body);
             let parts = connection.into_parts();
-            Ok((parts.io, parts.read_buf, handshake))
+            Ok(Shaken::Switched(parts.io, parts.read_buf, handshake))
         }
         Answer::Refused => {
             let mut connection = pin!(connection);
@@ -198,7 +262,7 @@ async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
             })
             .await;
             Err(handshake
-                .finish(std::time::Instant::now())
+                .finish(Instant::now())
                 .err()
                 .unwrap_or_else(|| Error::new(ErrorKind::Peer, "the server refused the upgrade")))
         }

@@ -10,10 +10,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 #[cfg(feature = "http2")]
 use hyper::client::conn::http2;
+use kubewire::policy::{Fault, Outcome, Timeouts as Times};
 use kubewire::{Endpoint, Error, ErrorKind};
 
 use crate::Drive;
-use crate::connect::{Connector, Protocol, Purpose};
+use crate::connect::{Connector, Failure, Protocol, Purpose};
 use crate::connection::{H1Task, RequestBody};
 
 /// HTTP/1.1 connections kept without a request.
@@ -35,6 +36,8 @@ pub(crate) struct Pool<R> {
 
 #[derive(Default)]
 struct State {
+    /// Which client certificate the connections here have shown. Others only finish what they are doing.
+    generation: u64,
     idle: Vec<http1::SendRequest<RequestBody>>,
     #[cfg(feature = "http2")]
     shared: Vec<Shared>,
@@ -44,7 +47,7 @@ struct State {
     dialing: bool,
     /// Counts dials, so that a failure reaches exactly those who waited for it.
     round: u64,
-    failed: Option<(u64, Error)>,
+    failed: Option<(u64, Failure)>,
     waiting: Vec<Waker>,
 }
 
@@ -60,6 +63,7 @@ struct Shared {
 pub(crate) enum Lease {
     Http1 {
         sender: http1::SendRequest<RequestBody>,
+        generation: u64,
         reused: bool,
     },
     #[cfg(feature = "http2")]
@@ -82,7 +86,7 @@ impl Drop for Stream {
 
 /// What must be kept while an answer is read.
 pub(crate) enum Hold {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(http1::SendRequest<RequestBody>, u64),
     #[cfg(feature = "http2")]
     Http2(Stream),
 }
@@ -119,12 +123,15 @@ impl<R: Drive> Pool<R> {
     /// A connection with room for one more request; dials if there is none.
     ///
     /// Dropping the future is harmless: a dial that others wait for goes over to one of them.
-    pub(crate) async fn checkout(&self) -> Result<Lease, Error> {
+    pub(crate) async fn checkout(&self, times: &Times) -> Result<Lease, Failure> {
         let mut waited_for = None;
         loop {
             match self.step(waited_for)? {
                 Step::Use(lease) => return Ok(lease),
-                Step::Dial(ticket) => return self.dial(ticket).await,
+                Step::Dial(ticket) => {
+                    // Rare and large: not in the future of every request.
+                    return Box::pin(self.dial(ticket, times)).await;
+                }
                 Step::Wait(round) => {
                     waited_for = Some(round);
                     self.wait(round).await;
@@ -133,7 +140,7 @@ impl<R: Drive> Pool<R> {
         }
     }
 
-    fn step(&self, waited_for: Option<u64>) -> Result<Step<'_, R>, Error> {
+    fn step(&self, waited_for: Option<u64>) -> Result<Step<'_, R>, Failure> {
         let mut state = self.lock();
         if let Some(lease) = state.take() {
             return Ok(Step::Use(lease));
@@ -178,22 +185,24 @@ impl<R: Drive> Pool<R> {
         .await;
     }
 
-    async fn dial(&self, mut ticket: Option<Ticket<'_, R>>) -> Result<Lease, Error> {
-        let result = self.establish().await;
-        if let (Err(error), Some(ticket)) = (&result, &mut ticket) {
-            ticket.failure = Some(error.clone());
+    async fn dial(
+        &self,
+        mut ticket: Option<Ticket<'_, R>>,
+        times: &Times,
+    ) -> Result<Lease, Failure> {
+        let result = self.establish(times).await;
+        if let (Err(failure), Some(ticket)) = (&result, &mut ticket) {
+            ticket.failure = Some(failure.clone());
         }
         result
     }
 
-    async fn establish(&self) -> Result<Lease, Error> {
-        let (io, protocol) = self.connector.connect(Purpose::Calls).await?;
+    async fn establish(&self, times: &Times) -> Result<Lease, Failure> {
+        let (io, protocol, generation) = self.connector.connect(Purpose::Calls, times).await?;
         let failed = |error: hyper::Error| {
-            Error::new(
-                ErrorKind::Transport,
-                "the HTTP connection could not be set up",
-            )
-            .with_source(error)
+            let text = "the HTTP connection could not be set up";
+            let error = Error::new(ErrorKind::Transport, text).with_source(error);
+            Failure::new(error, Outcome::Failed(Fault::Connect))
         };
         let lease = match protocol {
             Protocol::Http1 => {
@@ -201,6 +210,7 @@ impl<R: Drive> Pool<R> {
                 self.connector.runtime.execute(H1Task::new(connection));
                 Lease::Http1 {
                     sender,
+                    generation,
                     reused: false,
                 }
             }
@@ -227,7 +237,11 @@ impl<R: Drive> Pool<R> {
                     streams: Arc::default(),
                     max_streams,
                 };
-                self.lock().shared.push(shared.clone());
+                let mut state = self.lock();
+                if state.generation == generation {
+                    state.shared.push(shared.clone());
+                }
+                drop(state);
                 shared.lease(false)
             }
         };
@@ -247,12 +261,26 @@ impl<R: Drive> Pool<R> {
         let _ = (self, failure);
     }
 
+    /// New requests only over connections that have shown this client certificate, or a later one.
+    pub(crate) fn retire(&self, generation: u64) {
+        let mut state = self.lock();
+        if state.generation < generation {
+            state.generation = generation;
+            state.idle.clear();
+            #[cfg(feature = "http2")]
+            state.shared.clear();
+        }
+    }
+
     /// Takes back what an answer was read over, after its complete end.
     pub(crate) fn checkin(&self, hold: Hold) {
         match hold {
-            Hold::Http1(sender) => {
+            Hold::Http1(sender, generation) => {
                 let mut state = self.lock();
-                if !sender.is_closed() && state.idle.len() < MAX_IDLE {
+                if generation == state.generation
+                    && !sender.is_closed()
+                    && state.idle.len() < MAX_IDLE
+                {
                     state.idle.push(sender);
                 }
             }
@@ -280,8 +308,10 @@ impl State {
         }
         self.idle.retain(|sender| !sender.is_closed());
         // The one used last is the least likely to be stale.
+        let generation = self.generation;
         self.idle.pop().map(|sender| Lease::Http1 {
             sender,
+            generation,
             reused: true,
         })
     }
@@ -311,7 +341,7 @@ enum Step<'a, R: Drive> {
 /// The dial that others may wait for. However it ends, they are told.
 struct Ticket<'a, R: Drive> {
     pool: &'a Pool<R>,
-    failure: Option<Error>,
+    failure: Option<Failure>,
 }
 
 impl<R: Drive> Drop for Ticket<'_, R> {
@@ -319,7 +349,7 @@ impl<R: Drive> Drop for Ticket<'_, R> {
         let mut state = self.pool.lock();
         state.dialing = false;
         let round = state.round;
-        state.failed = self.failure.take().map(|error| (round, error));
+        state.failed = self.failure.take().map(|failure| (round, failure));
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
@@ -334,7 +364,11 @@ impl Lease {
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Hold), SendFailure> {
         match self {
-            Self::Http1 { mut sender, reused } => {
+            Self::Http1 {
+                mut sender,
+                generation,
+                reused,
+            } => {
                 // Cannot fail: the URI was checked when the call was prepared.
                 let _ = endpoint.origin_form(&mut request);
                 let failure = |unsent, error| SendFailure {
@@ -348,7 +382,7 @@ impl Lease {
                     return Err(failure(Some(request), error));
                 }
                 match sender.try_send_request(request).await {
-                    Ok(response) => Ok((response, Hold::Http1(sender))),
+                    Ok(response) => Ok((response, Hold::Http1(sender, generation))),
                     Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
                 }
             }

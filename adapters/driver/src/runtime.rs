@@ -15,7 +15,7 @@ use crate::session::SessionTask;
 /// A runtime: connections, sleep, and (through [`Executor`]) tasks.
 ///
 /// Implement this and `hyper::rt::Executor` to use the driver anywhere; the adapters for tokio and
-/// smol do nothing else. The driver spawns only named futures and never asks for `Send`: over a
+/// smol do nothing else, apart from [`Host`](crate::Host). The driver spawns only named futures and never asks for `Send`: over a
 /// runtime whose `Io` is `Send` the client and all its futures are `Send`, over a single-threaded one
 /// they need not be.
 ///
@@ -49,7 +49,7 @@ pub trait Runtime: Clone + 'static {
 /// A [`Runtime`] that can run every task of the driver. Implemented for all that can.
 #[cfg(feature = "http2")]
 pub trait Drive:
-    Runtime
+    crate::Host
     + Executor<H1Task<Self::Io>>
     + Executor<crate::connection::H2Task<Self>>
     + Executor<SessionTask<Self>>
@@ -60,7 +60,7 @@ pub trait Drive:
 
 #[cfg(feature = "http2")]
 impl<R> Drive for R where
-    R: Runtime
+    R: crate::Host
         + Executor<H1Task<Self::Io>>
         + Executor<crate::connection::H2Task<Self>>
         + Executor<SessionTask<Self>>
@@ -72,12 +72,12 @@ impl<R> Drive for R where
 /// A [`Runtime`] that can run every task of the driver. Implemented for all that can.
 #[cfg(not(feature = "http2"))]
 pub trait Drive:
-    Runtime + Executor<H1Task<Self::Io>> + Executor<SessionTask<Self>> + Unpin
+    crate::Host + Executor<H1Task<Self::Io>> + Executor<SessionTask<Self>> + Unpin
 {
 }
 
 #[cfg(not(feature = "http2"))]
 impl<R> Drive for R where
-    R: Runtime + Executor<H1Task<Self::Io>> + Executor<SessionTask<Self>> + Unpin
+    R: crate::Host + Executor<H1Task<Self::Io>> + Executor<SessionTask<Self>> + Unpin
 {
 }

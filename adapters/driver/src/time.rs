@@ -5,8 +5,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use kubewire::{Error, ErrorKind};
-
 use crate::Runtime;
 
 /// One deadline that may move. The sleep behind it is re-armed only when it fires too early or the
@@ -32,10 +30,6 @@ impl<R: Runtime> Alarm<R> {
 
     pub(crate) fn set(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
-    }
-
-    pub(crate) fn set_in(&mut self, time: Option<Duration>) {
-        self.deadline = time.map(|time| self.runtime.now() + time);
     }
 
     /// Ready when the deadline has passed; pending for ever without one.
@@ -64,26 +58,30 @@ impl<R: Runtime> Alarm<R> {
     }
 }
 
+/// Awaits a future until then at most; none if the time is over first.
+pub(crate) async fn until<R: Runtime, F: Future>(
+    runtime: &R,
+    deadline: Option<Instant>,
+    future: F,
+) -> Option<F::Output> {
+    let mut alarm = Alarm::new(runtime.clone());
+    alarm.set(deadline);
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        alarm.poll(cx).map(|()| None)
+    })
+    .await
+}
+
 /// Awaits a future for a limited time.
 pub(crate) async fn within<R: Runtime, F: Future>(
     runtime: &R,
     time: Option<Duration>,
-    what: &'static str,
     future: F,
-) -> Result<F::Output, Error> {
-    let mut alarm = Alarm::new(runtime.clone());
-    alarm.set_in(time);
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        alarm.poll(cx).map(|()| {
-            Err(Error::new(
-                ErrorKind::Timeout,
-                format!("{what} took too long"),
-            ))
-        })
-    })
-    .await
+) -> Option<F::Output> {
+    let deadline = time.and_then(|time| runtime.now().checked_add(time));
+    until(runtime, deadline, future).await
 }

@@ -1,7 +1,8 @@
 //! From PEM to rustls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use kubewire::config::ClientCertificate;
 use kubewire::{Error, ErrorKind};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -77,6 +78,106 @@ impl TlsConfig {
             Purpose::Upgrade => &self.upgrades,
         };
         ClientConnection::new(config.clone(), self.name.clone())
+    }
+}
+
+/// The material of a client, and what was made of it with the client certificate of today.
+pub(crate) struct TlsSource {
+    pub(crate) ca: Option<kubewire::config::Pem>,
+    pub(crate) client: Option<(kubewire::config::Pem, kubewire::config::Pem)>,
+    pub(crate) name: String,
+    pub(crate) insecure_skip_verify: bool,
+    pub(crate) http2: bool,
+    /// None if the server is not https.
+    current: Mutex<(u64, Option<TlsConfig>)>,
+}
+
+impl TlsSource {
+    /// With the configuration's own material.
+    pub(crate) fn new(config: &kubewire::config::Config, http2: bool) -> Result<Self, Error> {
+        let kubewire::config::Config { endpoint, tls, .. } = config;
+        let read =
+            |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
+        let wanted = endpoint.is_https();
+        let ca = tls.ca.as_ref().filter(|_| wanted).map(read).transpose()?;
+        let client = match &tls.client {
+            Some(client) if wanted => Some((read(&client.certificate)?, read(&client.key)?)),
+            _ => None,
+        };
+        let name = tls
+            .server_name
+            .as_deref()
+            .unwrap_or_else(|| endpoint.host());
+        let source = Self {
+            ca,
+            client,
+            name: name.to_owned(),
+            insecure_skip_verify: tls.dangerous_insecure_skip_verify,
+            http2,
+            current: Mutex::new((0, None)),
+        };
+        if wanted {
+            let config = source.make(source.client.as_ref())?;
+            source.set(0, config);
+        }
+        Ok(source)
+    }
+
+    fn make(
+        &self,
+        client: Option<&(kubewire::config::Pem, kubewire::config::Pem)>,
+    ) -> Result<TlsConfig, Error> {
+        let pem = Pem {
+            ca: self.ca.as_ref().map(kubewire::config::Pem::as_bytes),
+            client: client.map(|(certificate, key)| (certificate.as_bytes(), key.as_bytes())),
+            insecure_skip_verify: self.insecure_skip_verify,
+        };
+        TlsConfig::new(&pem, &self.name, self.http2)
+    }
+
+    fn set(&self, generation: u64, config: TlsConfig) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if generation >= current.0 {
+            *current = (generation, Some(config));
+        }
+    }
+
+    pub(crate) fn current(&self) -> (u64, Option<TlsConfig>) {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// New connections show this certificate, or none.
+    pub(crate) fn rotate(
+        &self,
+        generation: u64,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<(), Error> {
+        if self.current().1.is_none() {
+            return Ok(());
+        }
+        let read =
+            |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
+        let client = match certificate {
+            Some(client) => Some((read(&client.certificate)?, read(&client.key)?)),
+            None => None,
+        };
+        let config = self.make(client.as_ref())?;
+        self.set(generation, config);
+        Ok(())
+    }
+
+    /// For a proxy that is spoken to by TLS: by the authority of the cluster, without a client certificate. As in
+    /// Go, what is said about verification for the server counts for its proxy too.
+    pub(crate) fn for_proxy(&self, host: &str) -> Result<TlsConfig, Error> {
+        let pem = Pem {
+            ca: self.ca.as_ref().map(kubewire::config::Pem::as_bytes),
+            client: None,
+            insecure_skip_verify: self.insecure_skip_verify,
+        };
+        TlsConfig::new(&pem, host, false)
     }
 }
 

@@ -17,6 +17,7 @@
 //! [`Client`] is [`kubewire_driver::Client`] on [`SmolRuntime`]; operations come from [`kubewire::Api`].
 //! `kubewire-tokio` has the same names.
 
+mod process;
 mod runtime;
 
 pub use kubewire;

@@ -4,13 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use hyper::rt::{Executor, Timer};
-use kubewire_driver::{Listen, Runtime};
+use kubewire::auth::{ProcessCommand, ProcessOutput};
+use kubewire_driver::{Host, Listen, Runtime};
 use smol::Async;
 use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
@@ -89,6 +91,23 @@ impl Runtime for SmolRuntime {
 
     fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
         Some(Arc::new(SmolTimer::new()))
+    }
+}
+
+impl Host for SmolRuntime {
+    fn read_file(
+        &self,
+        path: PathBuf,
+        max: usize,
+    ) -> impl Future<Output = io::Result<Vec<u8>>> + use<> {
+        smol::unblock(move || kubewire_driver::read_start(path, max))
+    }
+
+    fn run(
+        &self,
+        command: ProcessCommand,
+    ) -> impl Future<Output = io::Result<ProcessOutput>> + use<> {
+        crate::process::run(command)
     }
 }
 

@@ -17,6 +17,8 @@
 //! [`Client`] is [`kubewire_driver::Client`] on [`TokioRuntime`]; operations come from [`kubewire::Api`].
 //! `kubewire-smol` has the same names.
 
+#[cfg(feature = "exec-plugin")]
+mod process;
 mod runtime;
 
 pub use kubewire;

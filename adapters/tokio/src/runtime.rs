@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use hyper::rt::{Executor, Timer};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use kubewire_driver::{Listen, Runtime};
+use kubewire_driver::{Host, Listen, Runtime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -114,6 +115,51 @@ impl Runtime for TokioRuntime {
     }
 }
 
+impl Host for TokioRuntime {
+    fn read_file(
+        &self,
+        path: PathBuf,
+        max: usize,
+    ) -> impl Future<Output = io::Result<Vec<u8>>> + use<> {
+        let task = self
+            .handle()
+            .map(|handle| handle.spawn_blocking(move || kubewire_driver::read_start(path, max)));
+        async move {
+            match task {
+                Some(task) => task.await.map_err(io::Error::other)?,
+                None => Err(no_runtime()),
+            }
+        }
+    }
+
+    #[cfg(feature = "exec-plugin")]
+    fn run(
+        &self,
+        command: kubewire::auth::ProcessCommand,
+    ) -> impl Future<Output = io::Result<kubewire::auth::ProcessOutput>> + use<> {
+        let task = self
+            .handle()
+            .map(|handle| Running(handle.spawn(crate::process::run(command))));
+        async move {
+            match task {
+                Some(mut task) => (&mut task.0).await.map_err(io::Error::other)?,
+                None => Err(no_runtime()),
+            }
+        }
+    }
+}
+
+/// A program, as a task of the runtime; dropping it kills the program.
+#[cfg(feature = "exec-plugin")]
+struct Running<T>(JoinHandle<T>);
+
+#[cfg(feature = "exec-plugin")]
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A socket that is being bound.
 #[derive(Debug)]
 pub struct Bind(Option<JoinHandle<io::Result<TcpListener>>>);
@@ -157,7 +203,7 @@ impl Listen for TokioRuntime {
 }
 
 fn no_runtime() -> io::Error {
-    io::Error::other("there is no tokio runtime here")
+    io::Error::new(io::ErrorKind::Unsupported, "there is no tokio runtime here")
 }
 
 impl<F> Executor<F> for TokioRuntime

@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use hyper::rt::{Executor, Read, ReadBufCursor, Write};
-use kubewire_driver::{Listen, Runtime};
+use kubewire::auth::{ProcessCommand, ProcessOutput};
+use kubewire_driver::{Host, Listen, Runtime};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::TcpStream;
@@ -103,6 +104,15 @@ impl Runtime for LocalRuntime {
 
     fn sleep_until(&self, deadline: Instant) -> LocalSleep {
         LocalSleep(smol::Timer::at(deadline))
+    }
+}
+
+impl Host for LocalRuntime {
+    fn run(
+        &self,
+        command: ProcessCommand,
+    ) -> impl Future<Output = io::Result<ProcessOutput>> + use<> {
+        kubewire_smol::SmolRuntime::new().run(command)
     }
 }
 
