@@ -291,8 +291,7 @@ impl<R: Drive> Inner<R> {
             deadlines,
             runtime.clone(),
             fault,
-            method,
-            uri,
+            (method, uri),
         ))
     }
 
