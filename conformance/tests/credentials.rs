@@ -22,6 +22,7 @@ suite!(
     a_dropped_request_hands_the_plugin_over,
     a_token_file_is_read_again_after_a_401,
     a_token_comes_from_an_identity_provider,
+    a_certificate_takes_the_place_of_a_refused_token,
 );
 
 fn maps() -> Api<ConfigMap> {
@@ -250,7 +251,7 @@ async fn a_token_comes_from_an_identity_provider<R: Drive>(
     })
     .expect("a provider");
     let mut provider = AuthProvider::default();
-    provider.name = "oidc".to_owned();
+    provider.name = String::from("oidc");
     for (name, value) in [
         ("idp-issuer-url", format!("http://{}", peer.address())),
         ("client-id", "kubewire".to_owned()),
@@ -275,4 +276,32 @@ async fn a_token_comes_from_an_identity_provider<R: Drive>(
             .flat_map(|request| &request.headers)
             .all(|header| !header.to_ascii_lowercase().starts_with("authorization"))
     );
+}
+
+async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(
+    _: &Server,
+    _: Client<R>,
+    runtime: R,
+) {
+    let server = Server::builder().tls(true).start().expect("a server");
+    let (certificate, key) = server.client_certificate().expect("a certificate");
+    let dir = Dir::new();
+    let issued = serde_json::json!({
+        "kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
+        "status": {"clientCertificateData": certificate, "clientKeyData": key},
+    });
+    std::fs::write(dir.path().join("issued"), issued.to_string()).expect("a file");
+    let script = format!(
+        "if [ $(wc -l < '{0}/runs') -lt 2 ]; then echo '{1}'; else cat '{0}/issued'; fi",
+        dir.path().display(),
+        credential("expired"),
+    );
+    let config = config(&server)
+        .ca_pem(server.ca_pem().expect("an authority"))
+        .exec(dir.plugin(&script));
+    let client = client(config, runtime);
+    // The connection of the first attempt has shown no certificate, so there is a second one.
+    client.send(maps().list()).await.expect("a list");
+    client.send(maps().list()).await.expect("a list");
+    assert_eq!(dir.runs(), 2);
 }

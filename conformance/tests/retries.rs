@@ -112,8 +112,10 @@ async fn a_reset_read_is_repeated<R: Drive>(server: &Server, client: Client<R>, 
 
 async fn stalled_reads_time_out<R: Drive>(server: &Server, client: Client<R>, _: R) {
     server.faults().stall_next();
-    let mut times = CallTimeouts::default();
-    times.head = Duration::from_millis(100).into();
+    let times = CallTimeouts {
+        head: Duration::from_millis(100).into(),
+        ..CallTimeouts::default()
+    };
     // The second attempt is answered.
     let hasty = client.with_timeouts(times);
     hasty.send(maps().list()).await.expect("a list");
@@ -143,8 +145,10 @@ async fn a_total_of_the_client_leaves_watches_alone<R: Drive>(
     _: Client<R>,
     runtime: R,
 ) {
-    let mut phases = kubewire::policy::Timeouts::none();
-    phases.total = Some(Duration::from_millis(300));
+    let phases = kubewire::policy::Timeouts {
+        total: Some(Duration::from_millis(300)),
+        ..kubewire::policy::Timeouts::none()
+    };
     let client = harness::client(server, runtime.clone())
         .timeouts(phases.into())
         .build()

@@ -300,8 +300,7 @@ impl<R: Drive> Inner<R> {
             deadlines,
             runtime.clone(),
             fault,
-            method,
-            uri,
+            (method, uri),
         ))
     }
 

@@ -43,8 +43,7 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         deadlines: Deadlines,
         runtime: R,
         fault: Option<Error>,
-        method: http::Method,
-        uri: http::Uri,
+        (method, uri): (http::Method, http::Uri),
     ) -> Self {
         let body = Some(body);
         Self {

@@ -261,6 +261,7 @@ impl<R: Drive> Pool<R> {
         let _ = (self, failure);
     }
 
+    #[cfg(feature = "rustls")]
     /// New requests only over connections that have shown this client certificate, or a later one.
     pub(crate) fn retire(&self, generation: u64) {
         let mut state = self.lock();

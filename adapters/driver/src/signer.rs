@@ -14,6 +14,7 @@ use hyper::client::conn::http1;
 use kubewire::auth::{
     Authorization, Credentials, ProcessOutput, ProviderCall, Unauthorized, Want, WantId,
 };
+#[cfg(feature = "rustls")]
 use kubewire::config::ClientCertificate;
 use kubewire::{Error, ErrorKind};
 
@@ -80,7 +81,7 @@ impl Signer {
         }
     }
 
-    fn poll_step<R: Drive>(&self, runtime: &R, cx: &mut Context<'_>) -> Poll<Step> {
+    fn poll_step<R: Drive>(&self, runtime: &R, cx: &Context<'_>) -> Poll<Step> {
         let (now, wall) = (runtime.now(), runtime.wall());
         let mut state = self.lock();
         let header = state.credentials.header(now, wall);
@@ -147,6 +148,7 @@ impl Signer {
         self.lock().credentials.fault().cloned()
     }
 
+    #[cfg(feature = "rustls")]
     /// The certificate for new connections, and which one it is.
     pub(crate) fn certificate(&self) -> (u64, Option<ClientCertificate>) {
         let state = self.lock();
@@ -157,6 +159,7 @@ impl Signer {
         )
     }
 
+    #[cfg(feature = "rustls")]
     pub(crate) fn certificate_generation(&self) -> u64 {
         self.lock().credentials.certificate_generation()
     }
