@@ -204,7 +204,7 @@ impl Tree {
     fn entry(&mut self, entry: Entry) -> Result<(), Error> {
         match entry.kind {
             EntryKind::File => {
-                let parent = entry.path.parent().unwrap_or(Path::new(""));
+                let parent = entry.path.parent().unwrap_or_else(|| Path::new(""));
                 let directory = self.directory(parent)?;
                 let path = self.root.join(&entry.path);
                 let failed = |error| local_error("cannot write", &path, error);

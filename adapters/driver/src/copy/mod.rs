@@ -1,6 +1,6 @@
 //! Files to and from containers, by `tar` over exec.
 //!
-//! The container needs a `tar`: GNU's, BusyBox's or any other that knows `tar xpf - -C DIR` and `tar cf - -C DIR NAME`.
+//! The container needs a `tar`: GNU's, `BusyBox`'s or any other that knows `tar xpf - -C DIR` and `tar cf - -C DIR NAME`.
 //! [`Client::copy_to`](crate::Client::copy_to) and [`Client::copy_from`](crate::Client::copy_from) copy between file systems;
 //! [`Client::upload`](crate::Client::upload) and [`Client::download`](crate::Client::download), on which they are built, between
 //! the container and values of the program. All hold pieces of 64 KiB and the windows of the session, never a whole file.
@@ -140,7 +140,9 @@ impl Complaints {
         match outcome {
             Outcome::Exited(0) => Ok(()),
             Outcome::Exited(code) => Err(self.failure(Some(*code))),
-            _ => Err(self.no_status(outcome)),
+            Outcome::Detached | Outcome::Ended | Outcome::Failure(_) | Outcome::Aborted(_) | _ => {
+                Err(self.no_status(outcome))
+            }
         }
     }
 

@@ -223,15 +223,15 @@ impl Unpack {
     ///
     /// [`UnpackError::Truncated`] if the archive is not at its end, or the error that there was.
     pub fn handle_end(&mut self) -> Result<(), UnpackError> {
-        match &self.state {
-            State::Failed(error) => Err(error.clone()),
-            // Some write one block of zeros where there should be two.
-            State::Zero | State::End if self.block.is_empty() => Ok(()),
-            _ => {
-                self.state = State::Failed(UnpackError::Truncated);
-                Err(UnpackError::Truncated)
-            }
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
         }
+        // Some write one block of zeros where there should be two.
+        if matches!(self.state, State::Zero | State::End) && self.block.is_empty() {
+            return Ok(());
+        }
+        self.state = State::Failed(UnpackError::Truncated);
+        Err(UnpackError::Truncated)
     }
 
     /// Whether the end of the archive was read.
@@ -265,9 +265,10 @@ impl Unpack {
                         return Ok(None);
                     };
                     if block.iter().all(|byte| *byte == 0) {
-                        self.state = match self.state {
-                            State::Zero => State::End,
-                            _ => State::Zero,
+                        self.state = if matches!(self.state, State::Zero) {
+                            State::End
+                        } else {
+                            State::Zero
                         };
                         continue;
                     }
@@ -350,6 +351,7 @@ impl Unpack {
     }
 
     /// Reads a header, and says what follows it.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is skipped")]
     fn header(&mut self, block: &[u8; BLOCK]) -> Result<Option<Entry>, UnpackError> {
         let header = Header::from_byte_slice(block);
         let sum: u32 = block
@@ -402,6 +404,7 @@ impl Unpack {
         };
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is skipped")]
     fn entry(&mut self, header: &Header, size: u64) -> Result<Entry, UnpackError> {
         let records = std::mem::take(&mut self.records);
         let size = records.size.unwrap_or(size);
@@ -495,7 +498,7 @@ impl Records {
                 b"size" => self.size = Some(number(value).ok_or(BAD)?),
                 // With a fraction, and negative before 1970.
                 b"mtime" => {
-                    self.modified = value.split(|byte| *byte == b'.').next().and_then(number)
+                    self.modified = value.split(|byte| *byte == b'.').next().and_then(number);
                 }
                 _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
                 _ => {}

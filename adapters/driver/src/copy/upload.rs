@@ -21,6 +21,9 @@ use crate::{Client, Drive, Runtime};
 /// may never be reported.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How long `tar` may take to end by itself where the input cannot be ended (servers before 1.30).
+const UNENDED: Duration = Duration::from_secs(5);
+
 /// Files on their way to a container. See [`Client::upload`].
 ///
 /// Entries are written one after the other: [`directory`](Self::directory), [`link`](Self::link), or [`file`](Self::file)
@@ -218,7 +221,27 @@ impl<R: Runtime> Upload<R> {
         self.buffer.resize(self.buffer.len() + 1024, 0);
         self.flush(1).await?;
         if let Some(mut stdin) = self.stdin.take() {
-            stdin.finish()?;
+            if let Err(error) = stdin.finish()
+                && self.process.outcome().is_none()
+            {
+                // The end of the archive is enough for some.
+                self.alarm.set_in(Some(UNENDED));
+                self.waiting = true;
+                let mut result = None;
+                poll_fn(|cx| {
+                    result = match self.poll_end(cx) {
+                        Poll::Ready(result) => Some(result),
+                        Poll::Pending => None,
+                    };
+                    if result.is_some() {
+                        return Poll::Ready(());
+                    }
+                    self.alarm.poll(cx)
+                })
+                .await;
+                result.unwrap_or(Err(error))?;
+                return Ok(self.copied);
+            }
         }
         poll_fn(|cx| self.poll_end(cx)).await?;
         Ok(self.copied)
