@@ -4,7 +4,7 @@ use futures_util::future::join;
 use k8s_openapi::api::core::v1::Pod;
 use kubewire::session::{Abort, Outcome, SessionOptions};
 use kubewire::{Api, ErrorKind, Limits};
-use kubewire_conformance::harness::{client, drop_at_await, run_pod, within};
+use kubewire_conformance::harness::{client, drop_at_await, run_pod, wait_for_port, within};
 use kubewire_conformance::server::Server;
 use kubewire_conformance::suite;
 use kubewire_driver::{Client, Drive};
@@ -323,6 +323,7 @@ async fn sessions_may_be_dropped_at_every_await<R: Drive>(
 
 async fn a_forwarded_port_carries_bytes_both_ways<R: Drive>(_: &Server, client: Client<R>, _: R) {
     pod(&client).await;
+    wait_for_port(&client, "box", 7000).await;
     let mut forward = client
         .open(pods().port_forward("box", [7000, 7000]))
         .await

@@ -20,6 +20,8 @@ mod build;
 mod client;
 mod connect;
 mod connection;
+#[cfg(feature = "copy")]
+pub mod copy;
 mod exchange;
 mod forward;
 mod forwarder;

@@ -85,6 +85,11 @@ impl Process {
         poll_fn(|cx| self.handle.poll_outcome(cx)).await
     }
 
+    #[cfg(feature = "copy")]
+    pub(crate) fn poll_outcome(&self, cx: &std::task::Context<'_>) -> Poll<Outcome> {
+        self.handle.poll_outcome(cx)
+    }
+
     /// Sends all of `input`, ends the input, and collects what the process writes until it ends.
     ///
     /// Where the input cannot be ended (`v4.channel.k8s.io`, servers before 1.30) it is left open.

@@ -22,6 +22,8 @@ mod process;
 mod runtime;
 
 pub use kubewire;
+#[cfg(feature = "copy")]
+pub use kubewire_driver::copy;
 pub use kubewire_driver::{
     Cache, Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, Timeouts,
     TunnelHandle, Writer,

@@ -1,0 +1,231 @@
+//! Files to and from containers, on every executor.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use k8s_openapi::api::core::v1::Pod;
+use kubewire::{Api, ErrorKind, ExecOperation};
+use kubewire_conformance::harness::run_pod;
+use kubewire_conformance::server::Server;
+use kubewire_conformance::suite;
+use kubewire_driver::copy::{EntryKind, Item, TarFailure};
+use kubewire_driver::{Client, Drive};
+
+suite!(
+    a_tree_comes_back_as_it_was,
+    values_go_and_come_without_files,
+    what_tar_says_is_the_error,
+    nothing_is_written_through_a_link,
+);
+
+fn main_of_box() -> ExecOperation {
+    Api::<Pod>::namespaced("default")
+        .exec("box")
+        .container("main")
+}
+
+/// A directory that goes with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "kubewire-copy-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// All files below a directory; directories have no content.
+fn read(root: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let (mut found, mut open) = (BTreeMap::new(), vec![root.to_path_buf()]);
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(root).expect("below").to_path_buf();
+            if path.is_dir() {
+                found.insert(name, None);
+                open.push(path);
+            } else {
+                found.insert(name, Some(fs::read(&path).expect("a file")));
+            }
+        }
+    }
+    found
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    (0..length)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .collect()
+}
+
+async fn a_tree_comes_back_as_it_was<R: Drive>(_: &Server, client: Client<R>, _: R) {
+    run_pod(&client, "box", "mkdir -p /data; sleep 600").await;
+    let (here, back) = (Scratch::new(), Scratch::new());
+    let tree = here.0.join("tree");
+    fs::create_dir_all(tree.join("a/b/c")).expect("directories");
+    fs::create_dir(tree.join("no files")).expect("a directory");
+    for (name, content) in [
+        ("empty".to_owned(), Vec::new()),
+        ("big".to_owned(), noise(3 << 20)),
+        ("a/b/c/one block".to_owned(), noise(512)),
+        ("a/ünïcödé-文件".to_owned(), b"text".to_vec()),
+        (format!("a/{}", "long".repeat(40)), noise(1000)),
+        (format!("a/{}", "ü".repeat(90)), noise(511)),
+    ] {
+        fs::write(tree.join(name), content).expect("a file");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::Permissions::from_mode(0o750);
+        fs::set_permissions(tree.join("big"), mode).expect("a mode");
+    }
+    let sent = client
+        .copy_to(main_of_box(), &tree, "/data")
+        .await
+        .expect("a copy");
+    assert_eq!((sent.files, sent.directories, sent.skipped), (6, 5, 0));
+    let came = client
+        .copy_from(main_of_box(), "/data/tree", &back.0)
+        .await
+        .expect("a copy");
+    assert_eq!((came.files, came.bytes), (6, sent.bytes));
+    assert_eq!(read(&here.0), read(&back.0));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = fs::metadata(back.0.join("tree/big")).expect("a file");
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o750);
+    }
+    // Again, over what is there; and one file alone.
+    client
+        .copy_from(main_of_box(), "/data/tree", &back.0)
+        .await
+        .expect("a copy");
+    assert_eq!(read(&here.0), read(&back.0));
+    let one = client
+        .copy_from(
+            main_of_box(),
+            "/data/tree/a/b/c/one block",
+            back.0.join("new/dir"),
+        )
+        .await
+        .expect("a copy");
+    assert_eq!((one.files, one.bytes), (1, 512));
+    assert!(back.0.join("new/dir/one block").is_file());
+}
+
+async fn values_go_and_come_without_files<R: Drive>(_: &Server, client: Client<R>, _: R) {
+    run_pod(&client, "box", "mkdir -p /data; sleep 600").await;
+    let big = noise(300_000);
+    let files = [
+        ("conf/a", 0o600, &b"hello"[..]),
+        ("conf/b", 0o755, &big),
+        ("c", 0o644, b""),
+    ];
+    let sent = client
+        .upload_files(main_of_box(), "/data", files)
+        .await
+        .expect("a copy");
+    assert_eq!((sent.files, sent.bytes), (3, 300_005));
+    let mut download = client
+        .download(main_of_box(), "/data/conf")
+        .await
+        .expect("a session");
+    let mut found = BTreeMap::new();
+    let mut last = PathBuf::new();
+    while let Some(item) = download.next().await.expect("an item") {
+        match item {
+            Item::Entry(entry) if entry.kind == EntryKind::File => {
+                last.clone_from(&entry.path);
+                found.insert(entry.path, (entry.mode, Vec::new()));
+            }
+            Item::Data(data) => {
+                let (_, content) = found.get_mut(&last).expect("an entry before");
+                content.extend_from_slice(&data);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[Path::new("conf/a")], (0o600, b"hello".to_vec()));
+    assert_eq!(found[Path::new("conf/b")], (0o755, big));
+
+    // What is wrong as written is said before it is sent.
+    let mut upload = client
+        .upload(main_of_box(), "/data")
+        .await
+        .expect("a session");
+    for path in ["/x", "../x", ""] {
+        let error = upload.file(path, 0o644, 0).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Usage, "{path}: {error}");
+    }
+    upload.file("short", 0o644, 2).await.expect("accepted");
+    assert!(upload.write(b"abc").await.is_err());
+    assert!(upload.finish().await.is_err());
+}
+
+async fn what_tar_says_is_the_error<R: Drive>(_: &Server, client: Client<R>, _: R) {
+    run_pod(&client, "box", "sleep 600").await;
+    let back = Scratch::new();
+    let error = client
+        .copy_from(main_of_box(), "/no/such", &back.0)
+        .await
+        .expect_err("nothing is there");
+    assert_eq!(error.kind(), ErrorKind::Api);
+    let source = std::error::Error::source(&error).expect("a source");
+    let failure = source.downcast_ref::<TarFailure>().expect("of tar");
+    assert_ne!(failure.code, Some(0));
+    assert!(error.to_string().contains("No such file"), "{error}");
+    assert!(read(&back.0).is_empty());
+
+    let error = client
+        .copy_to(main_of_box(), back.0.join("missing"), "/")
+        .await
+        .expect_err("nothing is there");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+}
+
+async fn nothing_is_written_through_a_link<R: Drive>(_: &Server, client: Client<R>, _: R) {
+    run_pod(
+        &client,
+        "box",
+        "mkdir -p /data/d; echo evil > /data/d/f; sleep 600",
+    )
+    .await;
+    let (here, outside) = (Scratch::new(), Scratch::new());
+    fs::write(outside.0.join("f"), "good").expect("a file");
+    #[cfg(unix)]
+    {
+        let link = std::os::unix::fs::symlink::<&Path, &Path>;
+        // A link in place of the directory, then one in place of the file.
+        link(&outside.0, &here.0.join("d")).expect("a link");
+        let copy = async || client.copy_from(main_of_box(), "/data/d", &here.0).await;
+        copy().await.expect_err("refused");
+        fs::remove_file(here.0.join("d")).expect("removed");
+        fs::create_dir(here.0.join("d")).expect("a directory");
+        link(&outside.0.join("f"), &here.0.join("d/f")).expect("a link");
+        copy().await.expect_err("refused");
+        assert_eq!(fs::read(outside.0.join("f")).expect("a file"), b"good");
+        assert_eq!(read(&here.0).len(), 2);
+    }
+}
