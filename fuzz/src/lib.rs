@@ -21,6 +21,7 @@ pub mod list_items;
 pub mod names_and_queries;
 pub mod portforward;
 pub mod session_ops;
+pub mod spdy;
 pub mod watch;
 
 /// A target: its name and its function.
@@ -36,5 +37,6 @@ pub const TARGETS: &[Target] = &[
     ("names_and_queries", names_and_queries::run),
     ("portforward", portforward::run),
     ("session_ops", session_ops::run),
+    ("spdy", spdy::run),
     ("watch", watch::run),
 ];

@@ -175,6 +175,7 @@ tests! {
     names_and_queries
     portforward
     session_ops
+    spdy
     watch
 }
 
