@@ -4,8 +4,7 @@
 //! the core with them, and asserts what must always hold. `fuzz_targets/` gives these functions to
 //! libFuzzer, `tests/replay.rs` replays `corpus/` on a stable compiler.
 //!
-//! To come with the code that they test: `spdy` (frames of SPDY/3.1 sessions), `reflector_model` (a
-//! reflector against a model of a server), `gzip` (compressed answers).
+//! To come: `reflector_model` (a reflector against a model of a server).
 
 mod drive;
 mod frames;
@@ -15,6 +14,7 @@ mod sessions;
 
 pub mod channel;
 pub mod exchange;
+pub mod gzip;
 pub mod kubeconfig;
 pub mod lines;
 pub mod list_items;
@@ -31,6 +31,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("channel", channel::run),
     ("exchange", exchange::run),
+    ("gzip", gzip::run),
     ("kubeconfig", kubeconfig::run),
     ("lines", lines::run),
     ("list_items", list_items::run),

@@ -169,6 +169,7 @@ macro_rules! tests {
 tests! {
     channel
     exchange
+    gzip
     kubeconfig
     lines
     list_items

@@ -360,6 +360,41 @@ fn by_hand(seeds: &mut Seeds) {
         }
     }
     let watch = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\"}}}\n\n{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\"}}}\nx\n{\"type\":\"NEW\",\"object\":7}\n{\"type\":\"ERROR\",\"object\":{\"status\":\"Failure\",\"code\":410,\"reason\":\"Expired\"}}";
+    let plain = [
+        watch,
+        r#"{"kind":"PodList","items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}"#,
+        "2024-01-01T00:00:00.5Z one\nanother one\n\nthe last one",
+    ];
+    for (index, text) in plain.iter().enumerate() {
+        for kind in 0..4 {
+            for damage in 0..4 {
+                let limit = byte(index) + kind;
+                let input = [
+                    0x20 * kind,
+                    kind,
+                    limit,
+                    damage,
+                    0,
+                    20 + kind * 9,
+                    kind,
+                    9,
+                    0xc0,
+                ];
+                let rest = [30, 0x3e, 9, 2, 5, 1, 0, 40];
+                let input = with_body(&[&input[..], &rest].concat(), text.as_bytes());
+                seeds.insert(("gzip", format!("hand-{index}-{kind}-{damage}")), input);
+            }
+        }
+        // One stored block, to be changed into anything.
+        let len = u16::try_from(text.len()).unwrap_or_default();
+        let header = [31, 139, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+        let lengths = [len.to_le_bytes(), (!len).to_le_bytes()].concat();
+        let input = [&header[..], &lengths, text.as_bytes(), &[0; 8]].concat();
+        seeds.insert(
+            ("gzip", format!("hand-stored-{index}")),
+            with_body(&[2, 1, 0, 0, 0, 0, 9], &input),
+        );
+    }
     let input = with_body(&[0, 0, 9, 30], watch.as_bytes());
     seeds.insert(("watch", "hand".to_owned()), input);
 }
