@@ -38,7 +38,7 @@ pub(crate) fn drive<D: Decode>(
 /// The same with this head, and this many items at most.
 pub(crate) fn drive_as<D: Decode>(
     exchange: &mut Exchange<D>,
-    head: &Parts,
+    parts: &Parts,
     chunks: &[&[u8]],
     end: End,
     bound: usize,
@@ -72,7 +72,7 @@ pub(crate) fn drive_as<D: Decode>(
         }
         panic!("polling does not end: {record:?}");
     };
-    fault(exchange.handle_head(head), &mut record);
+    fault(exchange.handle_head(parts), &mut record);
     poll(exchange, &mut record);
     for chunk in chunks {
         if record.fault.is_none() {

@@ -175,7 +175,7 @@ fn bomb(case: &Case, chunks: &[&[u8]]) {
 /// One member, with some of the optional parts of a header.
 fn member(plain: &[u8], flags: u8, out: &mut Vec<u8>) {
     let level = Compression::new(u32::from(flags >> 5).min(6));
-    let parts = flags & 30;
+    let parts = flags & 0x1e;
     if parts == 0 {
         let mut encoder = GzEncoder::new(&mut *out, level);
         encoder.write_all(plain).expect("memory");
@@ -187,7 +187,7 @@ fn member(plain: &[u8], flags: u8, out: &mut Vec<u8>) {
     if parts & 4 != 0 {
         out.extend([3, 0, 0, 31, 0]);
     }
-    for text in [8, 16] {
+    for text in [0x08, 0x10] {
         if parts & text != 0 {
             out.extend(b"x\x8b\0");
         }

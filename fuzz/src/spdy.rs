@@ -378,7 +378,7 @@ impl Run {
                 // Words of the node.
                 let stream = u32::from(input.byte()) * 4 + 1;
                 let text = input.piece();
-                let fin = u8::from(text.len() % 2 == 0);
+                let fin = u8::from(text.len().is_multiple_of(2));
                 self.frame(stream, fin, text);
             }
             15 => self.wire.extend_from_slice(input.piece()),
@@ -581,16 +581,16 @@ impl Run {
         };
         match (stream % 4, heard) {
             (1, Heard::Data(_, data)) => {
-                if !connection.error_done && connection.held {
-                    let room = max.saturating_sub(connection.text.len()).min(data.len());
-                    connection.text.extend_from_slice(&data[..room]);
-                }
+                let open = !connection.error_done && connection.held;
+                let max = if open { max } else { 0 };
+                let room = max.saturating_sub(connection.text.len()).min(data.len());
+                connection.text.extend_from_slice(&data[..room]);
             }
             (1, _) => connection.error_end(),
-            (3, Heard::Data(_, data)) => {
-                if connection.held && !connection.ended && !connection.discarded {
-                    connection.expected.extend(data);
-                }
+            (3, Heard::Data(_, data))
+                if connection.held && !connection.ended && !connection.discarded =>
+            {
+                connection.expected.extend(data);
             }
             (3, Heard::Fin(_)) => {
                 connection.done = true;
