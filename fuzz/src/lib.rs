@@ -3,8 +3,6 @@
 //! Each module is one target: `run(data)` reads `data` as decisions and bytes, uses the machines of
 //! the core with them, and asserts what must always hold. `fuzz_targets/` gives these functions to
 //! libFuzzer, `tests/replay.rs` replays `corpus/` on a stable compiler.
-//!
-//! To come: `reflector_model` (a reflector against a model of a server).
 
 mod drive;
 mod frames;
@@ -20,6 +18,7 @@ pub mod lines;
 pub mod list_items;
 pub mod names_and_queries;
 pub mod portforward;
+pub mod reflector_model;
 pub mod session_ops;
 pub mod spdy;
 pub mod watch;
@@ -37,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("list_items", list_items::run),
     ("names_and_queries", names_and_queries::run),
     ("portforward", portforward::run),
+    ("reflector_model", reflector_model::run),
     ("session_ops", session_ops::run),
     ("spdy", spdy::run),
     ("watch", watch::run),

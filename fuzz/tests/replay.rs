@@ -175,6 +175,7 @@ tests! {
     list_items
     names_and_queries
     portforward
+    reflector_model
     session_ops
     spdy
     watch
