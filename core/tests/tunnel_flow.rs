@@ -431,6 +431,29 @@ fn partial_writes_and_turns() {
 }
 
 #[test]
+fn room_that_failures_make_is_told() {
+    let now = start();
+    let mut tunnel = with(&SessionOptions::default(), now);
+    let others: Vec<_> = (0..10).map(|_| tunnel.open(9).unwrap()).collect();
+    let last = tunnel.open(9).unwrap();
+    transmit(&mut tunnel);
+    // Twice the window waits, so there is no room for the last one at all.
+    for &id in &others {
+        assert!(tunnel.send(id, &[0; 32 << 10]).unwrap() >= 4 << 10);
+    }
+    assert_eq!(tunnel.send(last, b"x").unwrap(), 0);
+    let resets: Vec<u8> = others
+        .iter()
+        .flat_map(|id| rst(4 * id.get() + 3, 1))
+        .collect();
+    tunnel.handle_input(&message(&resets), now).unwrap();
+    // Nothing is left to be sent, so that cannot be what wakes the writer.
+    assert!(tunnel.poll_transmit().is_none());
+    assert!(events(&mut tunnel).contains(&TunnelEvent::Writable(last)));
+    assert_eq!(tunnel.send(last, b"x").unwrap(), 1);
+}
+
+#[test]
 fn a_server_that_goes_away() {
     let now = start();
     let mut tunnel = tunnel(now);

@@ -30,6 +30,21 @@ pub(crate) fn drive<D: Decode>(
     bound: usize,
     show: impl Fn(D::Item) -> String,
 ) -> Record {
+    // Nothing can be more items than bytes.
+    let fed: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+    drive_as(exchange, &head(200), chunks, end, bound, fed + 2, show)
+}
+
+/// The same with this head, and this many items at most.
+pub(crate) fn drive_as<D: Decode>(
+    exchange: &mut Exchange<D>,
+    parts: &Parts,
+    chunks: &[&[u8]],
+    end: End,
+    bound: usize,
+    most: usize,
+    show: impl Fn(D::Item) -> String,
+) -> Record {
     let mut record = Record {
         items: Vec::new(),
         fault: None,
@@ -40,10 +55,8 @@ pub(crate) fn drive<D: Decode>(
             assert_eq!(record.fault.get_or_insert_with(|| text.clone()), &text);
         }
     };
-    let fed: usize = chunks.iter().map(|chunk| chunk.len()).sum();
     let poll = |exchange: &mut Exchange<D>, record: &mut Record| {
-        // Nothing can be more items than bytes.
-        for _ in 0..fed + 2 {
+        for _ in 0..most {
             match exchange.poll_item() {
                 Ok(Some(item)) => record.items.push(Ok(show(item))),
                 Ok(None) => return,
@@ -59,7 +72,7 @@ pub(crate) fn drive<D: Decode>(
         }
         panic!("polling does not end: {record:?}");
     };
-    fault(exchange.handle_head(&head(200)), &mut record);
+    fault(exchange.handle_head(parts), &mut record);
     poll(exchange, &mut record);
     for chunk in chunks {
         if record.fault.is_none() {

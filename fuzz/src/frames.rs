@@ -116,6 +116,8 @@ pub(crate) struct ServerFrames {
     bytes: Vec<u8>,
     message: Option<Vec<u8>>,
     max: usize,
+    /// Messages may be empty.
+    empty: bool,
     /// The rules are certainly broken by now.
     pub(crate) broken: bool,
     /// They may be, by a frame that has not ended. Nothing more is read.
@@ -128,8 +130,17 @@ impl ServerFrames {
             bytes: Vec::new(),
             message: None,
             max,
+            empty: false,
             broken: false,
             suspect: false,
+        }
+    }
+
+    /// Of a protocol whose messages are cut anywhere.
+    pub(crate) fn allowing_empty(max: usize) -> Self {
+        Self {
+            empty: true,
+            ..Self::new(max)
         }
     }
 
@@ -189,7 +200,7 @@ impl ServerFrames {
             message.extend_from_slice(payload);
             if !fin {
                 self.message = Some(message);
-            } else if message.is_empty() {
+            } else if message.is_empty() && !self.empty {
                 // A message has a channel.
                 self.broken = true;
             } else {

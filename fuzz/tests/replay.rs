@@ -169,12 +169,15 @@ macro_rules! tests {
 tests! {
     channel
     exchange
+    gzip
     kubeconfig
     lines
     list_items
     names_and_queries
     portforward
+    reflector_model
     session_ops
+    spdy
     watch
 }
 

@@ -38,6 +38,8 @@ enum At {
     /// In a text that a zero ends.
     Text(u8),
     Body,
+    /// After the last good byte of a body.
+    Broken,
     /// How much of the trailer was read, and its value so far.
     Trailer(u8, u64),
 }
@@ -90,6 +92,9 @@ impl Gunzip {
             let Some(chunk) = self.input.front_mut() else {
                 return Ok(None);
             };
+            if self.at == At::Broken {
+                return Err(garbage());
+            }
             if self.at != At::Body {
                 let Some((&byte, _)) = chunk.split_first() else {
                     self.input.pop_front();
@@ -109,12 +114,15 @@ impl Gunzip {
             match result.status {
                 Ok(MZStatus::StreamEnd) => self.at = At::Trailer(0, 0),
                 Ok(MZStatus::Ok) | Err(MZError::Buf) => {}
-                Ok(MZStatus::NeedDict) | Err(_) => return Err(garbage()),
+                // What came out before the damage is good, however the input was cut.
+                Ok(MZStatus::NeedDict) | Err(_) => self.at = At::Broken,
             }
             let written = result.bytes_written;
             // Output may wait inside although the input is used up: only an idle step ends the chunk.
             let idle = written == 0 && result.bytes_consumed == 0;
-            if chunk_is_done(&self.input) && (idle || self.at != At::Body) {
+            if self.at == At::Broken {
+                // The chunk stays, so that the next call comes here.
+            } else if chunk_is_done(&self.input) && (idle || self.at != At::Body) {
                 self.input.pop_front();
             } else if idle && self.at == At::Body {
                 return Err(garbage());
@@ -157,7 +165,7 @@ impl Gunzip {
             (At::Trailer(read, value), byte) => {
                 At::Trailer(read + 1, value | u64::from(byte) << (8 * u32::from(read)))
             }
-            (At::Start | At::Fixed(..) | At::Body, _) => return Err(garbage()),
+            (At::Start | At::Fixed(..) | At::Body | At::Broken, _) => return Err(garbage()),
         };
         Ok(())
     }
@@ -355,6 +363,29 @@ mod tests {
         assert!(gunzip(&[b"<html>"]).is_err());
         assert!(gunzip(&[&good, b"x"]).is_err());
         assert_eq!(gunzip(&[]).unwrap(), (Vec::new(), true));
+    }
+
+    #[test]
+    fn what_comes_before_damage_does_not_depend_on_the_cut() {
+        // A stored block, then a block of a type that is none.
+        let bad = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\0\x05\0\xfa\xffhello\x07more";
+        for size in 1..=bad.len() {
+            let mut gunzip = Gunzip::new();
+            let mut plain = Vec::new();
+            let mut failed = false;
+            for chunk in bad.chunks(size) {
+                gunzip.push(Bytes::copy_from_slice(chunk));
+                while !failed {
+                    match gunzip.pull() {
+                        Ok(Some(piece)) => plain.extend_from_slice(&piece),
+                        Ok(None) => break,
+                        Err(_) => failed = true,
+                    }
+                }
+            }
+            assert_eq!((&plain[..], failed), (&b"hello"[..], true), "{size}");
+            gunzip.pull().unwrap_err();
+        }
     }
 
     #[test]

@@ -253,6 +253,69 @@ const NAMES: &[&[&str]] = &[
     ],
 ];
 
+/// Operations of tunnels, see `spdy`.
+const TUNNELS: &[(&str, &[u8])] = &[
+    (
+        "both-ways",
+        &[
+            0, 0, 2, 0, 30, 8, 12, 200, 0, 16, 4, 0, 3, 0, 8, 13, 0, 3, 0, 16, 4, 0, 4, 0, 6, 0, 8,
+        ],
+    ),
+    (
+        "refused",
+        &[
+            0, 0, 0, 1, 8, 14, 0, 3, b'n', b'o', b'!', 13, 0, 1, 0, 17, 5, 4, 0, 10, 12, 9, 1, 16,
+            4, 1, 8,
+        ],
+    ),
+    (
+        "reset",
+        &[
+            0, 0, 0, 0, 2, 0, 9, 13, 3, 3, 0, 5, 17, 1, 4, 0, 2, 1, 50, 8, 12, 4, 1, 16, 4, 1,
+        ],
+    ),
+    (
+        "control",
+        &[
+            0, 0, 13, 2, 1, 0, 13, 2, 3, 0, 13, 5, 0, 0, 13, 6, 2, 0, 13, 9, 3, 0, 13, 8, 3, 1, 1,
+            b'x', 17, 3, 8, 13, 7, 3, 0, 16, 10, 0, 0, 8,
+        ],
+    ),
+    (
+        "stalled",
+        &[
+            0, 0, 0, 0, 8, 11, 32, 0, 0, 16, 4, 1, 9, 2, 0, 4, 0, 9, 2, 0, 10, 4, 1, 12, 9, 1, 16,
+            4, 1,
+        ],
+    ),
+    (
+        "turns",
+        &[
+            0, 0, 0, 0, 0, 0, 8, 1, 0, 40, 0, 1, 1, 40, 0, 1, 2, 40, 0, 7, 0, 9, 8, 10, 3, 1, 5, 1,
+            6, 2, 8, 19, 0, 8,
+        ],
+    ),
+    (
+        "room",
+        &[
+            0, 0, 0, 0, 0, 0, 8, 2, 0, 200, 2, 1, 200, 2, 2, 200, 13, 3, 3, 0, 1, 13, 3, 7, 0, 1,
+            16, 10, 8,
+        ],
+    ),
+    (
+        "garbage",
+        &[
+            0, 0, 8, 15, 9, 0x80, 3, 0, 9, 0, 0, 0, 2, 1, 17, 2, 15, 4, 0x80, 2, 0, 6, 16, 8,
+        ],
+    ),
+    (
+        "closed",
+        &[
+            0, 0, 0, 0, 8, 12, 5, 0, 16, 18, 0, 1, b'p', 18, 2, 2, 3, 0xe8, 8, 4, 0,
+        ],
+    ),
+];
+
 fn by_hand(seeds: &mut Seeds) {
     for (index, text) in KUBECONFIGS.iter().enumerate() {
         let name = format!("hand-{index}");
@@ -289,7 +352,49 @@ fn by_hand(seeds: &mut Seeds) {
     .to_vec();
     seeds.insert(("session_ops", "hand-full-window".to_owned()), full.clone());
     seeds.insert(("portforward", "hand-full-window".to_owned()), full);
+    for (name, ops) in TUNNELS {
+        for settings in [[0; 5], [9, 1, 1, 1, 2], [0x26, 2, 2, 2, 1]] {
+            let name = format!("hand-{name}-{}", settings[0]);
+            let input = [&settings[..], ops].concat();
+            seeds.insert(("spdy", name), input);
+        }
+    }
     let watch = "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\"}}}\n\n{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\"}}}\nx\n{\"type\":\"NEW\",\"object\":7}\n{\"type\":\"ERROR\",\"object\":{\"status\":\"Failure\",\"code\":410,\"reason\":\"Expired\"}}";
+    let plain = [
+        watch,
+        r#"{"kind":"PodList","items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}"#,
+        "2024-01-01T00:00:00.5Z one\nanother one\n\nthe last one",
+    ];
+    for (index, text) in plain.iter().enumerate() {
+        for kind in 0..4 {
+            for damage in 0..4 {
+                let limit = byte(index) + kind;
+                let input = [
+                    0x20 * kind,
+                    kind,
+                    limit,
+                    damage,
+                    0,
+                    20 + kind * 9,
+                    kind,
+                    9,
+                    0xc0,
+                ];
+                let rest = [30, 0x3e, 9, 2, 5, 1, 0, 40];
+                let input = with_body(&[&input[..], &rest].concat(), text.as_bytes());
+                seeds.insert(("gzip", format!("hand-{index}-{kind}-{damage}")), input);
+            }
+        }
+        // One stored block, to be changed into anything.
+        let len = u16::try_from(text.len()).unwrap_or_default();
+        let header = [31, 139, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+        let lengths = [len.to_le_bytes(), (!len).to_le_bytes()].concat();
+        let input = [&header[..], &lengths, text.as_bytes(), &[0; 8]].concat();
+        seeds.insert(
+            ("gzip", format!("hand-stored-{index}")),
+            with_body(&[2, 1, 0, 0, 0, 0, 9], &input),
+        );
+    }
     let input = with_body(&[0, 0, 9, 30], watch.as_bytes());
     seeds.insert(("watch", "hand".to_owned()), input);
 }

@@ -34,6 +34,8 @@ pub(super) struct Machine {
     /// Sums over the table.
     received: usize,
     sending: usize,
+    /// Less is to be sent than when writers were last told.
+    freed: bool,
     echoes: VecDeque<u32>,
     ping: bool,
     next_ping: u32,
@@ -63,6 +65,7 @@ impl Machine {
             full: Vec::new(),
             received: 0,
             sending: 0,
+            freed: false,
             echoes: VecDeque::new(),
             ping: false,
             next_ping: 1,
@@ -92,6 +95,7 @@ impl Machine {
         now.news |= connection.has_news();
         let over = connection.is_released() && !connection.has_output();
         connection.noted = now;
+        self.freed |= now.sending < before.sending;
         self.received = self.received + now.received - before.received;
         self.sending = self.sending + now.sending - before.sending;
         if now.ready && !before.ready {
@@ -335,9 +339,10 @@ impl Machine {
         }
     }
 
-    /// Tells the writers that wait, if there is room for them.
+    /// Tells the writers that wait, if room was made for them: by sending, or by connections that
+    /// failed with output.
     fn wake_if_room(&mut self) {
-        if self.sending > self.send_window / 2 {
+        if !std::mem::take(&mut self.freed) || self.sending > self.send_window / 2 {
             return;
         }
         let most = self.send_window / 4;
@@ -438,8 +443,8 @@ impl Carry for Machine {
         self.first = first;
         if !batch.is_empty() {
             let _ = self.link.ws.send_binary(batch.into());
-            self.wake_if_room();
         }
+        self.wake_if_room();
         !self.ready.is_empty()
     }
 
@@ -448,6 +453,7 @@ impl Carry for Machine {
     }
 
     fn after_input(&mut self, now: Instant) {
+        self.wake_if_room();
         if self.blocked.is_none() && self.link.is_reading() && !self.has_room() {
             self.blocked = Some(now);
             for id in self.culprits() {
@@ -477,6 +483,7 @@ impl Carry for Machine {
                 }
             });
         }
+        self.wake_if_room();
         self.blocked = Some(now);
         self.unblock();
     }
