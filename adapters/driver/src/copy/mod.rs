@@ -69,7 +69,7 @@ impl Copied {
     }
 }
 
-/// What `tar` in the container said as it failed. The source of an [`Error`](kubewire::Error).
+/// What `tar` in the container said as it failed. The source of an [`Error`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TarFailure {
