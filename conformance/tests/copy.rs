@@ -216,14 +216,14 @@ async fn nothing_is_written_through_a_link<R: Drive>(_: &Server, client: Client<
     fs::write(outside.0.join("f"), "good").expect("a file");
     #[cfg(unix)]
     {
-        let link = std::os::unix::fs::symlink::<&Path, &Path>;
+        let link = |to: &Path, from: PathBuf| std::os::unix::fs::symlink(to, from);
         // A link in place of the directory, then one in place of the file.
-        link(&outside.0, &here.0.join("d")).expect("a link");
+        link(&outside.0, here.0.join("d")).expect("a link");
         let copy = async || client.copy_from(main_of_box(), "/data/d", &here.0).await;
         copy().await.expect_err("refused");
         fs::remove_file(here.0.join("d")).expect("removed");
         fs::create_dir(here.0.join("d")).expect("a directory");
-        link(&outside.0.join("f"), &here.0.join("d/f")).expect("a link");
+        link(&outside.0.join("f"), here.0.join("d/f")).expect("a link");
         copy().await.expect_err("refused");
         assert_eq!(fs::read(outside.0.join("f")).expect("a file"), b"good");
         assert_eq!(read(&here.0).len(), 2);

@@ -14,8 +14,8 @@
 //!
 //! # Errors
 //!
-//! What `tar` reports is [`ErrorKind::Api`](kubewire::ErrorKind::Api) with a [`TarFailure`] as its source. Trouble with local
-//! files is [`ErrorKind::Usage`](kubewire::ErrorKind::Usage) with a [`std::io::Error`] as its source.
+//! What `tar` reports is [`ErrorKind::Api`] with a [`TarFailure`] as its source. Trouble with local
+//! files is [`ErrorKind::Usage`] with a [`std::io::Error`] as its source.
 
 mod download;
 mod local;
@@ -69,7 +69,7 @@ impl Copied {
     }
 }
 
-/// What `tar` in the container said as it failed. The source of an [`Error`](kubewire::Error).
+/// What `tar` in the container said as it failed. The source of an [`Error`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TarFailure {

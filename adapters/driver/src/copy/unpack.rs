@@ -56,7 +56,7 @@ pub enum Item {
     Data(Bytes),
 }
 
-/// Why an archive is refused. The source of an [`Error`](kubewire::Error).
+/// Why an archive is refused. The source of an [`Error`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnpackError {

@@ -220,28 +220,27 @@ impl<R: Runtime> Upload<R> {
         self.whole()?;
         self.buffer.resize(self.buffer.len() + 1024, 0);
         self.flush(1).await?;
-        if let Some(mut stdin) = self.stdin.take() {
-            if let Err(error) = stdin.finish()
-                && self.process.outcome().is_none()
-            {
-                // The end of the archive is enough for some.
-                self.alarm.set_in(Some(UNENDED));
-                self.waiting = true;
-                let mut result = None;
-                poll_fn(|cx| {
-                    result = match self.poll_end(cx) {
-                        Poll::Ready(result) => Some(result),
-                        Poll::Pending => None,
-                    };
-                    if result.is_some() {
-                        return Poll::Ready(());
-                    }
-                    self.alarm.poll(cx)
-                })
-                .await;
-                result.unwrap_or(Err(error))?;
-                return Ok(self.copied);
-            }
+        if let Some(mut stdin) = self.stdin.take()
+            && let Err(error) = stdin.finish()
+            && self.process.outcome().is_none()
+        {
+            // The end of the archive is enough for some.
+            self.alarm.set_in(Some(UNENDED));
+            self.waiting = true;
+            let mut result = None;
+            poll_fn(|cx| {
+                result = match self.poll_end(cx) {
+                    Poll::Ready(result) => Some(result),
+                    Poll::Pending => None,
+                };
+                if result.is_some() {
+                    return Poll::Ready(());
+                }
+                self.alarm.poll(cx)
+            })
+            .await;
+            result.unwrap_or(Err(error))?;
+            return Ok(self.copied);
         }
         poll_fn(|cx| self.poll_end(cx)).await?;
         Ok(self.copied)
