@@ -228,7 +228,7 @@ impl Run {
                         assert_eq!(before, Some(entry(old).1), "another one was there");
                     }
                     Change::Deleted(_) | _ => {
-                        assert!(self.mirror.remove(&name).is_some(), "removed twice")
+                        assert!(self.mirror.remove(&name).is_some(), "removed twice");
                     }
                 }
             }
