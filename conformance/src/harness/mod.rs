@@ -170,10 +170,16 @@ pub async fn run_pod<R: Drive>(client: &Client<R>, name: &str, script: &str) {
 /// If the pod does not exist.
 pub async fn wait_for_port<R: Drive>(client: &Client<R>, name: &str, port: u16) {
     let pods = Api::<Pod>::namespaced("default");
-    let forwarder = client.forward(pods.port_forward_tunnel(name)).await.expect("a tunnel");
+    let forwarder = client
+        .forward(pods.port_forward_tunnel(name))
+        .await
+        .expect("a tunnel");
     loop {
         let mut stream = forwarder.connect(port).await.expect("a connection");
-        if stream.write_all(b"x").await.is_ok() && stream.finish().is_ok() && stream.chunk().await.is_some() {
+        if stream.write_all(b"x").await.is_ok()
+            && stream.finish().is_ok()
+            && stream.chunk().await.is_some()
+        {
             return;
         }
     }

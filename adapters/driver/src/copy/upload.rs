@@ -225,7 +225,7 @@ impl<R: Runtime> Upload<R> {
             && self.process.outcome().is_none()
         {
             // The end of the archive is enough for some.
-            self.alarm.set_in(Some(UNENDED));
+            self.alarm.set(Some(self.alarm.now() + UNENDED));
             self.waiting = true;
             let mut result = None;
             poll_fn(|cx| {
@@ -321,7 +321,7 @@ impl<R: Runtime> Upload<R> {
         }
         if !self.waiting {
             self.waiting = true;
-            self.alarm.set_in(Some(GRACE));
+            self.alarm.set(Some(self.alarm.now() + GRACE));
         }
         self.alarm
             .poll(cx)
