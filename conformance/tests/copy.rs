@@ -163,7 +163,7 @@ async fn values_go_and_come_without_files<R: Drive>(_: &Server, client: Client<R
                 let (_, content) = found.get_mut(&last).expect("an entry before");
                 content.extend_from_slice(&data);
             }
-            Item::Entry(_) => {}
+            Item::Entry(_) | _ => {}
         }
     }
     assert_eq!(found.len(), 2);

@@ -439,7 +439,7 @@ fn room_that_failures_make_is_told() {
     transmit(&mut tunnel);
     // Twice the window waits, so there is no room for the last one at all.
     for &id in &others {
-        assert!(tunnel.send(id, &[0; 32 << 10]).unwrap() >= 4 << 10);
+        assert!(tunnel.send(id, &vec![0; 32 << 10]).unwrap() >= 4 << 10);
     }
     assert_eq!(tunnel.send(last, b"x").unwrap(), 0);
     let resets: Vec<u8> = others
