@@ -111,6 +111,12 @@ fn changes() -> usize {
 const NAMES: usize = 400;
 const CUTS: usize = 50;
 
+/// Of the whole process, server included. Nothing where the system does not tell.
+fn resident_pages() -> Option<u64> {
+    let all = std::fs::read_to_string("/proc/self/statm").ok()?;
+    all.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Changes objects at random while the server cuts all connections and forgets its history; what the cache holds in the
 /// end is what the server has.
 fn churn<H: Harness>() {
@@ -140,6 +146,7 @@ fn churn<H: Harness>() {
         };
         let change = async {
             let total = changes();
+            let mut resident = Vec::new();
             let mut random = 0x2545_f491_4f6c_dd1d_u64;
             let mut next = || {
                 random ^= random << 13;
@@ -166,12 +173,17 @@ fn churn<H: Harness>() {
                     }
                     _ => server.compact(),
                 }
+                resident.extend(resident_pages());
+            }
+            if let (Some(early), Some(late)) = (resident.get(CUTS / 5), resident.last()) {
+                println!("{early} pages resident after a fifth, {late} after all");
+                assert!(late <= &(early * 2), "memory is not flat: {resident:?}");
             }
             done.store(true, Ordering::Relaxed);
             // A write may meet a connection that was cut.
             while apply(&writer, "last", 0).await.is_err() {}
         };
-        within(&runtime, Duration::from_mins(5), join(follow, change))
+        within(&runtime, Duration::from_mins(10), join(follow, change))
             .await
             .expect("the cache catches up");
 
