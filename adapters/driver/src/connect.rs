@@ -119,6 +119,10 @@ impl<R: Runtime> Connector<R> {
     }
 
     /// Which client certificate new connections show.
+    #[cfg_attr(
+        not(feature = "rustls"),
+        expect(clippy::unused_self, reason = "there are no certificates")
+    )]
     pub(crate) fn generation(&self) -> u64 {
         #[cfg(feature = "rustls")]
         return self.tls.current().0;
