@@ -209,6 +209,17 @@ pub struct AttachOperation {
 
 impl<K: HasAttach> Api<K> {
     /// Attaches to the process that a container runs: `pods/attach`. The exit code is never told.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, UpgradeOperation};
+    /// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default");
+    /// let attach = pods.attach("web-0").container("main").tty().into_upgrade()?;
+    /// assert_eq!(
+    ///     attach.request().uri(),
+    ///     "/api/v1/namespaces/default/pods/web-0/attach?container=main&stdout=true&tty=true"
+    /// );
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn attach(&self, name: &str) -> AttachOperation {
         AttachOperation {
             target: self.object(name).sub("attach"),

@@ -194,11 +194,29 @@ impl<K> Api<K> {
 
 impl<T: Object> Subresource<T> {
     /// Reads it.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, Operation};
+    /// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default");
+    /// let call = pods.status("web-0").get().into_call()?;
+    /// assert_eq!(call.request().uri(), "/api/v1/namespaces/default/pods/web-0/status");
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn get(&self) -> Get<T> {
         Get::new(self.target.clone(), View::Full.accept_object())
     }
 
     /// Replaces it. With `metadata.resourceVersion` in the body the write is refused if the object has changed since.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, Dynamic, Operation};
+    /// let resource = ApiResource::core("Pod", "pods");
+    /// let pod = Dynamic::new(&resource, "web-0");
+    /// let pods = Api::dynamic(resource).in_namespace("default");
+    /// let call = pods.status("web-0").replace(&pod).into_call()?;
+    /// assert_eq!(call.request().method(), "PUT");
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn replace(&self, body: &T) -> Replace<T>
     where
         T: Serialize,
@@ -207,6 +225,15 @@ impl<T: Object> Subresource<T> {
     }
 
     /// Patches it.
+    ///
+    /// ```
+    /// use kubewire::{Api, ApiResource, Operation, Patch};
+    /// let pods = Api::dynamic(ApiResource::core("Pod", "pods")).in_namespace("default");
+    /// let patch = Patch::merge(&serde_json::json!({"status": {"phase": "Failed"}}));
+    /// let call = pods.status("web-0").patch(patch).into_call()?;
+    /// assert_eq!(call.request().headers()["content-type"], "application/merge-patch+json");
+    /// # Ok::<(), kubewire::Error>(())
+    /// ```
     pub fn patch(&self, patch: Patch) -> PatchObject<T> {
         PatchObject::new(self.target.clone(), View::Full.accept_object(), patch)
     }
