@@ -1,9 +1,12 @@
 //! The embedded API server and the conformance suite of kubewire.
 
+pub mod cli;
 pub mod harness;
 pub mod peers;
 pub mod replay;
+pub mod scenario;
 pub mod server;
+pub mod suite;
 pub mod tour;
 
 /// The README's examples compile.
