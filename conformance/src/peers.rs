@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,20 @@ impl Peer {
                 let text = answer(&request);
                 lock(seen).push(request);
                 (&stream).write_all(text.as_bytes())?;
+                stream.shutdown(Shutdown::Write)
+            })();
+        })
+    }
+
+    /// An HTTP/1.1 server that gives this answer, one byte at a time, each after `every`.
+    pub fn slow_http(every: Duration, answer: String) -> io::Result<Self> {
+        Self::start(move |stream, seen| {
+            let _ = (|| {
+                lock(seen).push(read_request(&mut BufReader::new(&stream))?);
+                for byte in answer.bytes() {
+                    std::thread::sleep(every);
+                    (&stream).write_all(&[byte])?;
+                }
                 stream.shutdown(Shutdown::Write)
             })();
         })

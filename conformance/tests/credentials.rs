@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubewire::config::{Auth, AuthProvider, Config, ExecPlugin};
@@ -23,10 +24,18 @@ suite!(
     a_token_file_is_read_again_after_a_401,
     a_token_comes_from_an_identity_provider,
     a_certificate_takes_the_place_of_a_refused_token,
+    a_token_that_ends_amid_many_requests_costs_one_run,
+    a_rotated_certificate_is_shown_by_new_connections_only,
 );
 
 fn maps() -> Api<ConfigMap> {
     Api::namespaced("default")
+}
+
+fn map(name: &str) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(name.to_owned());
+    map
 }
 
 fn config(server: &Server) -> Config {
@@ -80,6 +89,14 @@ fn credential(token: &str) -> String {
     format!(
         r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{{"token":"{token}"}}}}"#
     )
+}
+
+fn issued(certificate: &str, key: &str) -> String {
+    serde_json::json!({
+        "kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
+        "status": {"clientCertificateData": certificate, "clientKeyData": key},
+    })
+    .to_string()
 }
 
 fn client<R: Drive>(config: Config, runtime: R) -> Client<R> {
@@ -286,11 +303,7 @@ async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(
     let server = Server::builder().tls(true).start().expect("a server");
     let (certificate, key) = server.client_certificate().expect("a certificate");
     let dir = Dir::new();
-    let issued = serde_json::json!({
-        "kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
-        "status": {"clientCertificateData": certificate, "clientKeyData": key},
-    });
-    std::fs::write(dir.path().join("issued"), issued.to_string()).expect("a file");
+    std::fs::write(dir.path().join("issued"), issued(certificate, key)).expect("a file");
     let script = format!(
         "if [ $(wc -l < '{0}/runs') -lt 2 ]; then echo '{1}'; else cat '{0}/issued'; fi",
         dir.path().display(),
@@ -304,4 +317,100 @@ async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(
     client.send(maps().list()).await.expect("a list");
     client.send(maps().list()).await.expect("a list");
     assert_eq!(dir.runs(), 2);
+}
+
+async fn a_token_that_ends_amid_many_requests_costs_one_run<R: Drive>(
+    _: &Server,
+    _: Client<R>,
+    runtime: R,
+) {
+    const REQUESTS: usize = 50;
+    for tls in [false, true] {
+        let server = Server::builder().tls(tls).start().expect("a server");
+        let requests = || server.stats().http1_requests + server.stats().http2_requests;
+        let dir = Dir::new();
+        let token = dir.path().join("token");
+        let first = server.issue_token();
+        std::fs::write(&token, credential(&first)).expect("a file");
+        let plugin = dir.plugin(&format!("sleep 0.1; cat '{}'", token.display()));
+        let mut config = config(&server).exec(plugin);
+        if let Some(ca) = server.ca_pem() {
+            config = config.ca_pem(ca);
+        }
+        let client = client(config, runtime.clone());
+        for list in join_all((0..REQUESTS).map(|_| client.send(maps().list()))).await {
+            list.expect("a list");
+        }
+        assert_eq!((dir.runs(), requests()), (1, 50));
+
+        // Writes are refused before they are carried out, so they go out again too.
+        std::fs::write(&token, credential(&server.issue_token())).expect("a file");
+        server.revoke_token(&first);
+        let creates = (0..REQUESTS).map(|n| {
+            let client = &client;
+            async move { client.send(maps().create(&map(&format!("map-{n}")))).await }
+        });
+        for created in join_all(creates).await {
+            created.expect("made once");
+        }
+        assert_eq!(dir.runs(), 2);
+        // Each was refused once at most.
+        let sent = requests() - 50;
+        assert!((51..=100).contains(&sent), "{sent} requests");
+    }
+}
+
+async fn a_rotated_certificate_is_shown_by_new_connections_only<R: Drive>(
+    _: &Server,
+    _: Client<R>,
+    runtime: R,
+) {
+    for http2 in [false, true] {
+        let server = Server::builder()
+            .http2(http2)
+            .require_client_certificate(true)
+            .start()
+            .expect("a server");
+        let dir = Dir::new();
+        let (first, second) = (server.issue_certificate(), server.issue_certificate());
+        for (n, certificate) in [(1, first), (2, second)] {
+            let (certificate, key) = certificate.expect("a certificate");
+            let path = dir.path().join(format!("issued-{n}"));
+            std::fs::write(path, issued(&certificate, &key)).expect("a file");
+        }
+        let path = dir.path().display();
+        let plugin = dir.plugin(&format!(
+            "cat '{path}/issued-'$(wc -l < '{path}/runs' | tr -d ' ')"
+        ));
+        let config = config(&server).ca_pem(server.ca_pem().expect("an authority"));
+        let client = client(config.exec(plugin), runtime.clone());
+        client.send(maps().create(&map("a"))).await.expect("a map");
+        let mut watch = client.stream(maps().watch().fields("metadata.name=a"));
+        watch
+            .next()
+            .await
+            .expect("an event")
+            .expect("which decodes");
+        client.send(maps().list()).await.expect("a list");
+        let opened = server.stats().connections_opened;
+        assert_eq!(opened, if http2 { 1 } else { 2 });
+
+        // The server no longer likes the first one.
+        server.faults().fail_next(1, 401, "{}");
+        client.send(maps().list()).await.expect("a list");
+        client.send(maps().list()).await.expect("a list");
+        assert_eq!(dir.runs(), 2);
+        assert_eq!(server.stats().connections_opened, opened + 1);
+        assert_eq!(server.certificates_seen(), 2);
+
+        // The old connection goes on for as long as there is something on it.
+        let change = kubewire::Patch::merge(&serde_json::json!({"data": {"k": "v"}}));
+        let patched = client.send(maps().patch("a", change)).await;
+        patched.expect("a change");
+        watch
+            .next()
+            .await
+            .expect("an event")
+            .expect("which decodes");
+    }
 }

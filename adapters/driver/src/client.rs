@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use kubewire::auth::Authorization;
 use kubewire::policy::{
-    Attempt, CallTimeouts, Deadlines, Decision, Fault, Outcome, Phase, Repeat, Retry, Seed,
+    Attempt, CallTimeouts, Deadlines, Decision, Outcome, Phase, Repeat, Retry, Seed,
     Timeouts as Times,
 };
 use kubewire::{
@@ -373,16 +373,13 @@ impl<R: Drive> Inner<R> {
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(failure)) => {
                     pool.forget(&failure);
-                    let unsent = failure.unsent.is_some();
-                    if unsent && failure.reused && resends < RESENDS {
+                    if failure.stale && resends < RESENDS {
                         resends += 1;
                         continue;
                     }
-                    let text = "the connection broke before an answer came";
-                    let error = Error::new(ErrorKind::Transport, text).with_source(failure.error);
                     return Err(Failure {
-                        sent: !unsent,
-                        ..Failure::new(error, Outcome::Failed(Fault::Broken))
+                        sent: failure.sent,
+                        ..Failure::new(failure.error, Outcome::Failed(failure.fault))
                     });
                 }
             }

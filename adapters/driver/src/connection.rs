@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -38,6 +39,45 @@ impl<Io> Transport<Io> {
         Self::Early {
             leftover,
             io: Box::new(io),
+        }
+    }
+}
+
+/// Why TLS ended, seen from outside of the task that owns the connection. In TLS 1.3 a server looks at the client's
+/// certificate after the client's handshake is over, and what hyper says about the end depends on
+/// when the server's alert arrives.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusal(Arc<OnceLock<Cause>>);
+
+#[cfg(feature = "rustls")]
+type Cause = rustls::Error;
+#[cfg(not(feature = "rustls"))]
+type Cause = std::convert::Infallible;
+
+impl Refusal {
+    #[cfg(feature = "rustls")]
+    pub(crate) fn set(&self, cause: Cause) {
+        // The first is the one that counts.
+        let _ = self.0.set(cause);
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.0.get().cloned()
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.0.get().copied()
+    }
+}
+
+impl<Io: Read + Write + Unpin> Transport<Io> {
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            #[cfg(feature = "rustls")]
+            Self::Tls(io) => io.refusal(),
+            Self::Plain(_) | Self::Early { .. } => Refusal::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use kubewire::{Endpoint, Error, ErrorKind};
 
 use crate::Drive;
 use crate::connect::{Connector, Failure, Protocol, Purpose};
-use crate::connection::{H1Task, RequestBody};
+use crate::connection::{H1Task, Refusal, RequestBody};
 
 /// HTTP/1.1 connections kept without a request.
 const MAX_IDLE: usize = 32;
@@ -64,13 +64,15 @@ pub(crate) enum Lease {
     Http1 {
         sender: http1::SendRequest<RequestBody>,
         generation: u64,
-        reused: bool,
+        /// Of a new connection: why TLS ended, if it has.
+        fresh: Option<Refusal>,
     },
     #[cfg(feature = "http2")]
     Http2 {
         sender: http2::SendRequest<RequestBody>,
         stream: Stream,
-        reused: bool,
+        /// Of a new connection: why TLS ended, if it has.
+        fresh: Option<Refusal>,
     },
 }
 
@@ -93,13 +95,96 @@ pub(crate) enum Hold {
 
 /// A request that did not go out, or an answer that did not come.
 pub(crate) struct SendFailure {
-    /// The request, if it is certain that nothing of it was sent.
-    pub(crate) unsent: Option<Request<RequestBody>>,
-    pub(crate) reused: bool,
-    pub(crate) error: hyper::Error,
-    /// The shared connection that it was meant for.
+    /// Whether the server may have seen any of the request.
+    pub(crate) sent: bool,
+    /// Nothing is wrong but the connection, which was on its way out: another one will do at once.
+    pub(crate) stale: bool,
+    pub(crate) fault: Fault,
+    pub(crate) error: Error,
+    /// The shared connection that it was meant for, if that is of no more use.
     #[cfg(feature = "http2")]
     connection: Option<Arc<AtomicUsize>>,
+}
+
+impl SendFailure {
+    /// `unsent` if hyper gave the request back.
+    fn new(
+        endpoint: &Endpoint,
+        unsent: bool,
+        fresh: Option<&Refusal>,
+        error: hyper::Error,
+    ) -> Self {
+        let unprocessed = Unprocessed::of(&error);
+        let none = Refusal::default();
+        let (fault, error) = blame(endpoint, fresh.unwrap_or(&none), error);
+        Self {
+            sent: !unsent && unprocessed.is_none(),
+            stale: unsent && fresh.is_none() || unprocessed == Some(Unprocessed::GoingAway),
+            fault,
+            error,
+            #[cfg(feature = "http2")]
+            connection: None,
+        }
+    }
+
+    #[cfg(feature = "http2")]
+    fn of_stream(
+        endpoint: &Endpoint,
+        unsent: bool,
+        fresh: Option<&Refusal>,
+        stream: &Stream,
+        error: hyper::Error,
+    ) -> Self {
+        let refused = Unprocessed::of(&error) == Some(Unprocessed::Refused);
+        Self {
+            connection: (!refused).then(|| stream.0.clone()),
+            ..Self::new(endpoint, unsent, fresh, error)
+        }
+    }
+}
+
+/// What ended a connection: TLS, or something else.
+fn blame(endpoint: &Endpoint, refusal: &Refusal, error: hyper::Error) -> (Fault, Error) {
+    if let Some(cause) = refusal.cause() {
+        let text = format!("TLS with {endpoint} failed");
+        let error = Error::new(ErrorKind::Transport, text).with_source(cause);
+        (Fault::Refused, error)
+    } else {
+        let text = "the connection broke before an answer came";
+        let error = Error::new(ErrorKind::Transport, text).with_source(error);
+        (Fault::Broken, error)
+    }
+}
+
+/// Why an HTTP/2 server has not looked at a request that it may have received (RFC 9113, 8.7): so it may be sent
+/// again, whatever it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 only"))]
+enum Unprocessed {
+    /// The request's number is above the last one of a GOAWAY. A restarted API server does that.
+    GoingAway,
+    /// `REFUSED_STREAM`.
+    Refused,
+}
+
+impl Unprocessed {
+    #[cfg(feature = "http2")]
+    fn of(error: &hyper::Error) -> Option<Self> {
+        let error = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+        // h2 gives this error to streams above the last one only; the others see the connection's end.
+        let going = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        match (error.is_remote(), going, refused) {
+            (true, true, _) => Some(Self::GoingAway),
+            (true, false, true) => Some(Self::Refused),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(feature = "http2"))]
+    fn of(_: &hyper::Error) -> Option<Self> {
+        None
+    }
 }
 
 impl<R: Drive> Pool<R> {
@@ -199,11 +284,17 @@ impl<R: Drive> Pool<R> {
 
     async fn establish(&self, times: &Times) -> Result<Lease, Failure> {
         let (io, protocol, generation) = self.connector.connect(Purpose::Calls, times).await?;
+        let refusal = io.refusal();
         let failed = |error: hyper::Error| {
-            let text = "the HTTP connection could not be set up";
-            let error = Error::new(ErrorKind::Transport, text).with_source(error);
-            Failure::new(error, Outcome::Failed(Fault::Connect))
+            let (fault, error) = blame(&self.connector.endpoint, &refusal, error);
+            let fault = if fault == Fault::Broken {
+                Fault::Connect
+            } else {
+                fault
+            };
+            Failure::new(error, Outcome::Failed(fault))
         };
+        let fresh = Some(refusal.clone());
         let lease = match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
@@ -211,7 +302,7 @@ impl<R: Drive> Pool<R> {
                 Lease::Http1 {
                     sender,
                     generation,
-                    reused: false,
+                    fresh,
                 }
             }
             #[cfg(feature = "http2")]
@@ -242,7 +333,7 @@ impl<R: Drive> Pool<R> {
                     state.shared.push(shared.clone());
                 }
                 drop(state);
-                shared.lease(false)
+                shared.lease(fresh)
             }
         };
         self.lock().protocol = Some(protocol);
@@ -304,7 +395,7 @@ impl State {
                 shared.streams.load(Ordering::Relaxed) < max
             });
             if let Some(shared) = free {
-                return Some(shared.lease(true));
+                return Some(shared.lease(None));
             }
         }
         self.idle.retain(|sender| !sender.is_closed());
@@ -313,19 +404,19 @@ impl State {
         self.idle.pop().map(|sender| Lease::Http1 {
             sender,
             generation,
-            reused: true,
+            fresh: None,
         })
     }
 }
 
 #[cfg(feature = "http2")]
 impl Shared {
-    fn lease(&self, reused: bool) -> Lease {
+    fn lease(&self, fresh: Option<Refusal>) -> Lease {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Lease::Http2 {
             sender: self.sender.clone(),
             stream: Stream(self.streams.clone()),
-            reused,
+            fresh,
         }
     }
 }
@@ -368,46 +459,43 @@ impl Lease {
             Self::Http1 {
                 mut sender,
                 generation,
-                reused,
+                fresh,
             } => {
                 // Cannot fail: the URI was checked when the call was prepared.
                 let _ = endpoint.origin_form(&mut request);
-                let failure = |unsent, error| SendFailure {
-                    unsent,
-                    reused,
-                    error,
-                    #[cfg(feature = "http2")]
-                    connection: None,
-                };
+                let failure =
+                    |unsent, error| SendFailure::new(endpoint, unsent, fresh.as_ref(), error);
                 if let Err(error) = sender.ready().await {
-                    return Err(failure(Some(request), error));
+                    return Err(failure(true, error));
                 }
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok((response, Hold::Http1(sender, generation))),
-                    Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
+                    Err(mut failed) => {
+                        let unsent = failed.take_message().is_some();
+                        Err(failure(unsent, failed.into_error()))
+                    }
                 }
             }
             #[cfg(feature = "http2")]
             Self::Http2 {
                 mut sender,
                 stream,
-                reused,
+                fresh,
             } => {
                 let _ = endpoint.absolute_form(&mut request);
                 request.headers_mut().remove(http::header::HOST);
-                let connection = Some(stream.0.clone());
-                let failure = |unsent, error| SendFailure {
-                    unsent,
-                    reused,
-                    error,
-                    connection,
+                let failure = |unsent, error| {
+                    SendFailure::of_stream(endpoint, unsent, fresh.as_ref(), &stream, error)
                 };
                 if let Err(error) = sender.ready().await {
-                    return Err(failure(Some(request), error));
+                    return Err(failure(true, error));
                 }
                 match sender.try_send_request(request).await {
                     Ok(response) => Ok((response, Hold::Http2(stream))),
-                    Err(mut failed) => Err(failure(failed.take_message(), failed.into_error())),
+                    Err(mut failed) => {
+                        let unsent = failed.take_message().is_some();
+                        Err(failure(unsent, failed.into_error()))
+                    }
                 }
             }
         }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use rustls::ClientConnection;
 
+use crate::connection::Refusal;
+
 /// Plaintext that may wait to be encrypted and ciphertext that may wait to be sent.
 const BUFFER: usize = 64 << 10;
 
@@ -15,6 +17,11 @@ const BUFFER: usize = 64 << 10;
 pub struct TlsStream<Io> {
     io: Io,
     tls: Box<ClientConnection>,
+    refusal: Refusal,
+    /// Whether the peer has sent any data.
+    heard: bool,
+    /// Why nothing can be sent any more, until that is told.
+    broken: Option<io::Error>,
     closing: bool,
 }
 
@@ -69,6 +76,9 @@ impl<Io: Read + Write + Unpin> TlsStream<Io> {
         Self {
             io,
             tls: Box::new(tls),
+            refusal: Refusal::default(),
+            heard: false,
+            broken: None,
             closing: false,
         }
     }
@@ -76,6 +86,11 @@ impl<Io: Read + Write + Unpin> TlsStream<Io> {
     /// The protocol that ALPN agreed on.
     pub(crate) fn alpn_protocol(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
+    }
+
+    /// Why TLS ended, once it has.
+    pub(crate) fn refusal(&self) -> Refusal {
+        self.refusal.clone()
     }
 
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -108,16 +123,40 @@ impl<Io: Read + Write + Unpin> TlsStream<Io> {
         Poll::Ready(Ok(()))
     }
 
+    /// As [`poll_send`](Self::poll_send). If that fails because the peer has closed without having sent any data, the
+    /// error is what the peer said about it: it did so before it closed, so that is there to be read.
+    fn poll_send_or_reason(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken.is_none() {
+            let Err(error) = ready!(self.poll_send(cx)) else {
+                return Poll::Ready(Ok(()));
+            };
+            self.broken = Some(error);
+        }
+        while !self.heard
+            && self.refusal.cause().is_none()
+            && matches!(ready!(self.poll_receive(cx)), Ok(1..))
+        {}
+        let error = self.broken.take();
+        Poll::Ready(Err(match self.refusal.cause() {
+            Some(cause) => io::Error::new(io::ErrorKind::InvalidData, cause),
+            None => error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()),
+        }))
+    }
+
     /// Receives ciphertext once; 0 is the end of the transport.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let received = ready!(unblock(self.tls.read_tls(&mut Sync {
             io: &mut self.io,
             cx
         })))?;
-        if let Err(error) = self.tls.process_new_packets() {
-            // Tell the peer why, as far as that goes through at once.
-            let _ = self.poll_send(cx);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+        match self.tls.process_new_packets() {
+            Ok(state) => self.heard |= state.plaintext_bytes_to_read() > 0,
+            Err(error) => {
+                // Tell the peer why, as far as that goes through at once.
+                let _ = self.poll_send(cx);
+                self.refusal.set(error.clone());
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
         }
         Poll::Ready(Ok(received))
     }
@@ -146,7 +185,7 @@ impl<Io: Read + Write + Unpin> Read for TlsStream<Io> {
             let received = this.poll_receive(cx);
             // Reading can make TLS want to answer (a key update). If that cannot be sent now, the next write or flush does it.
             if this.tls.wants_write()
-                && let Poll::Ready(Err(error)) = this.poll_send(cx)
+                && let Poll::Ready(Err(error)) = this.poll_send_or_reason(cx)
             {
                 return Poll::Ready(Err(error));
             }
@@ -164,7 +203,7 @@ impl<Io: Read + Write + Unpin> Write for TlsStream<Io> {
         let this = &mut *self;
         loop {
             let taken = this.tls.writer().write(buffer)?;
-            let sent = this.poll_send(cx);
+            let sent = this.poll_send_or_reason(cx);
             if let Poll::Ready(Err(error)) = sent {
                 return Poll::Ready(Err(error));
             }
@@ -177,7 +216,7 @@ impl<Io: Read + Write + Unpin> Write for TlsStream<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
+        ready!(self.poll_send_or_reason(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

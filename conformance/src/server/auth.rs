@@ -56,12 +56,26 @@ impl Auth {
 
     /// Makes a token for a service account that is good until `expires`.
     pub(crate) fn issue(&self, user: &str, expires: i64) -> String {
+        let groups = ["system:serviceaccounts", "system:authenticated"];
+        self.add(User::new(user, &groups), expires)
+    }
+
+    /// Makes a token of the user `admin` that is good until it is revoked.
+    pub(crate) fn issue_admin(&self) -> String {
+        self.add(User::admin(), i64::MAX)
+    }
+
+    pub(crate) fn revoke(&self, token: &str) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.remove(token);
+    }
+
+    fn add(&self, user: User, expires: i64) -> String {
         let token = format!("sa-{}", random::hex(24));
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Timestamp::now().seconds;
         issued.retain(|_, (_, until)| *until > now);
-        let groups = ["system:serviceaccounts", "system:authenticated"];
-        issued.insert(token.clone(), (User::new(user, &groups), expires));
+        issued.insert(token.clone(), (user, expires));
         token
     }
 

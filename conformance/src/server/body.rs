@@ -3,7 +3,7 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +11,18 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::faults::Trouble;
+
 /// What a response carries.
 #[derive(Debug)]
 pub(crate) struct Body {
     content: Content,
-    cut: Option<Cut>,
+    trouble: Option<Trouble>,
+    /// What is still to be let through, for a trouble of so many bytes.
+    left: usize,
+    /// What comes byte by byte.
+    rest: Bytes,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -28,53 +35,58 @@ enum Content {
     Stream(mpsc::Receiver<Bytes>),
 }
 
-/// Breaks the body off after some bytes.
-#[derive(Debug)]
-struct Cut {
-    left: usize,
-    /// Gives hyper a turn to flush what was let through.
-    pause: Option<Pin<Box<Sleep>>>,
-}
+/// Before a body is cut: gives hyper a turn to flush what was let through.
+const FLUSH: Duration = Duration::from_millis(20);
 
 impl Body {
-    pub(crate) fn empty() -> Self {
+    fn new(content: Content) -> Self {
         Self {
-            content: Content::Sized(None),
-            cut: None,
+            content,
+            trouble: None,
+            left: 0,
+            rest: Bytes::new(),
+            pause: None,
         }
     }
 
+    pub(crate) fn empty() -> Self {
+        Self::new(Content::Sized(None))
+    }
+
     pub(crate) fn sized(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            content: Content::Sized(Some(bytes.into())),
-            cut: None,
-        }
+        Self::new(Content::Sized(Some(bytes.into())))
     }
 
     /// Go buffers 2 KiB before it gives up on a `Content-Length`.
     pub(crate) fn buffered(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let content = if bytes.len() > 2048 {
+        Self::new(if bytes.len() > 2048 {
             Content::Chunk(Some(bytes))
         } else {
             Content::Sized(Some(bytes))
-        };
-        Self { content, cut: None }
+        })
     }
 
     pub(crate) fn stream(receiver: mpsc::Receiver<Bytes>) -> Self {
-        Self {
-            content: Content::Stream(receiver),
-            cut: None,
-        }
+        Self::new(Content::Stream(receiver))
     }
 
-    pub(crate) fn cut_after(mut self, bytes: usize) -> Self {
-        self.cut = Some(Cut {
-            left: bytes,
-            pause: None,
-        });
+    pub(crate) fn with_trouble(mut self, trouble: Trouble) -> Self {
+        if let Trouble::Cut(bytes) | Trouble::Stall(bytes) = trouble {
+            self.left = bytes;
+        }
+        self.trouble = Some(trouble);
         self
+    }
+
+    /// Ready when this much time has passed since it was asked for the first time.
+    fn poll_pause(&mut self, time: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let pause = self
+            .pause
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+        ready!(pause.as_mut().poll(context));
+        self.pause = None;
+        Poll::Ready(())
     }
 
     fn poll_content(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -93,32 +105,35 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if let Some(cut) = &mut self.cut
-            && cut.left == 0
-        {
-            let pause = cut
-                .pause
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(20))));
-            return match pause.as_mut().poll(context) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
-                Poll::Pending => Poll::Pending,
-            };
+        let this = &mut *self;
+        match this.trouble {
+            Some(Trouble::Cut(_)) if this.left == 0 => {
+                ready!(this.poll_pause(FLUSH, context));
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+            }
+            Some(Trouble::Stall(_)) if this.left == 0 => return Poll::Pending,
+            Some(Trouble::Trickle(every)) if !this.rest.is_empty() => {
+                ready!(this.poll_pause(every, context));
+                return Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(1)))));
+            }
+            Some(_) | None => {}
         }
-        let Poll::Ready(next) = self.poll_content(context) else {
-            return Poll::Pending;
-        };
-        let Some(mut bytes) = next else {
+        let Some(mut bytes) = ready!(this.poll_content(context)) else {
             return Poll::Ready(None);
         };
-        if let Some(cut) = &mut self.cut {
-            bytes.truncate(cut.left);
-            cut.left -= bytes.len();
+        match this.trouble {
+            Some(Trouble::Cut(_) | Trouble::Stall(_)) => {
+                bytes.truncate(this.left);
+                this.left -= bytes.len();
+            }
+            Some(Trouble::Trickle(_)) => this.rest = bytes.split_off(bytes.len().min(1)),
+            None => {}
         }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.cut.is_none() && matches!(self.content, Content::Sized(None))
+        self.trouble.is_none() && matches!(self.content, Content::Sized(None))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -8,15 +8,30 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// Another answer than the server's own.
-    Answer { status: u16, body: String },
-    /// The body ends early, with the connection.
-    CutBody(usize),
+    Answer {
+        status: u16,
+        retry_after: Option<u32>,
+        body: String,
+    },
+    /// The answer's own head, and trouble with its body.
+    Body(Trouble),
     /// No answer at all.
     Stall,
     /// The answer comes late.
     Delay(Duration),
     /// The connection ends instead of an answer.
     Reset,
+}
+
+/// What goes wrong with a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    /// It ends after so many bytes, with the connection.
+    Cut(usize),
+    /// Nothing comes after so many bytes.
+    Stall(usize),
+    /// One byte comes at a time, each after this time.
+    Trickle(Duration),
 }
 
 /// The faults to come, in the order of requests.
@@ -48,9 +63,19 @@ pub struct Faults(pub(super) Arc<super::App>);
 impl Faults {
     /// The next `n` requests are answered with `status` and `body` (JSON if it looks like it).
     pub fn fail_next(&self, n: usize, status: u16, body: &str) {
+        self.answer(n, status, None, body);
+    }
+
+    /// The next `n` requests are answered with `status`, and with `Retry-After` in seconds.
+    pub fn busy_next(&self, n: usize, status: u16, retry_after: u32) {
+        self.answer(n, status, Some(retry_after), "{}");
+    }
+
+    fn answer(&self, n: usize, status: u16, retry_after: Option<u32>, body: &str) {
         for _ in 0..n {
             self.0.faults.add(Fault::Answer {
                 status,
+                retry_after,
                 body: body.to_owned(),
             });
         }
@@ -58,7 +83,17 @@ impl Faults {
 
     /// The body of the next response breaks off after this many bytes, and the connection with it.
     pub fn cut_body_after(&self, bytes: usize) {
-        self.0.faults.add(Fault::CutBody(bytes));
+        self.0.faults.add(Fault::Body(Trouble::Cut(bytes)));
+    }
+
+    /// The body of the next response stops after this many bytes, and the connection stays open.
+    pub fn stall_body_after(&self, bytes: usize) {
+        self.0.faults.add(Fault::Body(Trouble::Stall(bytes)));
+    }
+
+    /// The body of the next response comes one byte at a time, each after this time.
+    pub fn trickle_next(&self, every: Duration) {
+        self.0.faults.add(Fault::Body(Trouble::Trickle(every)));
     }
 
     /// The next request gets no answer.

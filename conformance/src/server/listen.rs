@@ -1,10 +1,10 @@
 //! Accepting connections and serving HTTP on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio_rustls::TlsAcceptor;
 
 use super::App;
@@ -71,20 +73,44 @@ impl Counters {
     }
 }
 
-/// The sockets of all open connections, to cut them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Connections(Arc<Mutex<BTreeMap<u64, std::net::TcpStream>>>);
+/// What connections are told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// To take no more requests and to end when the present ones are answered.
+    GoAway,
+    /// To end at once, with a TCP reset.
+    Reset,
+}
+
+/// All open connections, to tell them something, and their sockets, to cut them.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    sockets: Arc<Mutex<BTreeMap<u64, std::net::TcpStream>>>,
+    /// The client certificates that were shown.
+    certificates: Arc<Mutex<BTreeSet<Vec<u8>>>>,
+    orders: broadcast::Sender<Order>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            sockets: Arc::default(),
+            certificates: Arc::default(),
+            orders: broadcast::Sender::new(16),
+        }
+    }
+}
 
 impl Connections {
     fn add(&self, id: u64, socket: std::net::TcpStream) {
-        self.0
+        self.sockets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, socket);
     }
 
     fn remove(&self, id: u64) {
-        self.0
+        self.sockets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
@@ -92,7 +118,7 @@ impl Connections {
 
     pub(crate) fn cut(&self) {
         for socket in self
-            .0
+            .sockets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .values()
@@ -101,6 +127,37 @@ impl Connections {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+
+    /// Takes down what a client has shown; whether it is anything.
+    fn show(&self, certificates: Option<&[CertificateDer<'_>]>) -> bool {
+        let Some([certificate, ..]) = certificates else {
+            return false;
+        };
+        let mut seen = self
+            .certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.insert(certificate.to_vec());
+        true
+    }
+
+    pub(crate) fn certificates_seen(&self) -> usize {
+        let seen = self.certificates.lock();
+        seen.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(crate) fn go_away(&self) {
+        self.order(Order::GoAway);
+    }
+
+    pub(crate) fn reset(&self) {
+        self.order(Order::Reset);
+    }
+
+    fn order(&self, order: Order) {
+        // Without connections nobody listens.
+        let _ = self.orders.send(order);
+    }
 }
 
 /// A socket that is counted as long as anybody holds it, upgrades included.
@@ -108,11 +165,16 @@ struct Counted {
     stream: TcpStream,
     id: u64,
     connections: Connections,
+    reset: Arc<AtomicBool>,
     _open: Open,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        if self.reset.load(Ordering::Relaxed) {
+            // Closed without having sent what is left, which TCP tells the peer by a reset.
+            let _ = self.stream.set_zero_linger();
+        }
         self.connections.remove(self.id);
     }
 }
@@ -172,23 +234,22 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
         if app.down.load(Ordering::Relaxed) {
             continue;
         }
-        let Ok(stream) = count(&app, stream) else {
+        let orders = app.connections.orders.subscribe();
+        let reset = Arc::<AtomicBool>::default();
+        let Ok(stream) = count(&app, stream, &reset) else {
             continue;
         };
         let app = Arc::clone(&app);
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             match acceptor {
-                None => connection(app, stream, false).await,
+                None => connection(app, stream, false, (orders, reset)).await,
                 Some(acceptor) => {
                     let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
-                        let certificate = stream
-                            .get_ref()
-                            .1
-                            .peer_certificates()
-                            .is_some_and(|c| !c.is_empty());
-                        connection(app, stream, certificate).await;
+                        let shown = stream.get_ref().1.peer_certificates();
+                        let certificate = app.connections.show(shown);
+                        connection(app, stream, certificate, (orders, reset)).await;
                     }
                 }
             }
@@ -196,7 +257,7 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
     }
 }
 
-fn count(app: &Arc<App>, stream: TcpStream) -> io::Result<Counted> {
+fn count(app: &Arc<App>, stream: TcpStream, reset: &Arc<AtomicBool>) -> io::Result<Counted> {
     stream.set_nodelay(true)?;
     let socket = stream.into_std()?;
     let id = app.stats.connections_opened.fetch_add(1, Ordering::SeqCst);
@@ -206,12 +267,17 @@ fn count(app: &Arc<App>, stream: TcpStream) -> io::Result<Counted> {
         stream,
         id,
         connections: app.connections.clone(),
+        reset: Arc::clone(reset),
         _open: app.stats.connections_open.open(),
     })
 }
 
-async fn connection<S>(app: Arc<App>, stream: S, certificate: bool)
-where
+async fn connection<S>(
+    app: Arc<App>,
+    stream: S,
+    certificate: bool,
+    (mut orders, reset): (broadcast::Receiver<Order>, Arc<AtomicBool>),
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -235,8 +301,19 @@ where
         let app = Arc::clone(&app);
         async move { route::handle(app, certificate, request).await }
     });
-    // How a connection ends is the client's affair.
-    let _ = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
-        .await;
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    loop {
+        tokio::select! {
+            // How a connection ends is the client's affair.
+            _ = &mut serving => return,
+            Ok(order) = orders.recv() => match order {
+                Order::GoAway => serving.as_mut().graceful_shutdown(),
+                Order::Reset => {
+                    reset.store(true, Ordering::Relaxed);
+                    return;
+                }
+            },
+        }
+    }
 }

@@ -96,6 +96,7 @@ use kinds::Kinds;
 use listen::{Connections, Counters};
 use node::Node;
 use store::Store;
+pub use tls::Certificate;
 use tls::Tls;
 
 /// How long a dropped server may take to end its tasks.
@@ -127,6 +128,8 @@ impl App {
 struct Config {
     tls: bool,
     http2: bool,
+    certificate: Certificate,
+    require_client_certificate: bool,
     bookmark_interval: Duration,
 }
 
@@ -151,6 +154,22 @@ impl Builder {
         self
     }
 
+    /// What to show to clients. Means HTTPS.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.config.tls = true;
+        self.config.certificate = certificate;
+        self
+    }
+
+    /// Whether clients must show a certificate. Means HTTPS. They may unless told otherwise.
+    #[must_use]
+    pub fn require_client_certificate(mut self, on: bool) -> Self {
+        self.config.tls = true;
+        self.config.require_client_certificate = on;
+        self
+    }
+
     /// How often a watch that allows bookmarks gets one; a minute unless told otherwise.
     #[must_use]
     pub fn bookmark_interval(mut self, interval: Duration) -> Self {
@@ -164,7 +183,11 @@ impl Builder {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let tls = if self.config.tls {
-            Some(Tls::generate(self.config.http2)?)
+            Some(Tls::generate(tls::Options {
+                http2: self.config.http2,
+                certificate: self.config.certificate,
+                require_client_certificate: self.config.require_client_certificate,
+            })?)
         } else {
             None
         };
@@ -255,6 +278,8 @@ impl Server {
             config: Config {
                 tls: false,
                 http2: true,
+                certificate: Certificate::Good,
+                require_client_certificate: false,
                 bookmark_interval,
             },
         }
@@ -289,6 +314,31 @@ impl Server {
         self.app.tls.as_ref().map(|tls| tls.ca_pem.as_str())
     }
 
+    /// The server's own certificate, with TLS.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<&str> {
+        let tls = self.app.tls.as_ref();
+        tls.map(|tls| tls.certificate_pem.as_str())
+    }
+
+    /// How it serves TLS, for something that is to look like it, such as a proxy.
+    #[must_use]
+    pub fn tls_config(&self) -> Option<Arc<rustls::ServerConfig>> {
+        let tls = self.app.tls.as_ref();
+        tls.map(|tls| Arc::clone(&tls.config))
+    }
+
+    /// Makes another token of user `admin`, good until it is revoked.
+    #[must_use]
+    pub fn issue_token(&self) -> String {
+        self.app.auth.issue_admin()
+    }
+
+    /// From now on the token is refused.
+    pub fn revoke_token(&self, token: &str) {
+        self.app.auth.revoke(token);
+    }
+
     /// A client certificate of user `admin` and its key, with TLS.
     #[must_use]
     pub fn client_certificate(&self) -> Option<(&str, &str)> {
@@ -298,6 +348,18 @@ impl Server {
                 tls.client_key_pem.as_str(),
             )
         })
+    }
+
+    /// Makes another client certificate of user `admin` and its key, with TLS.
+    #[must_use]
+    pub fn issue_certificate(&self) -> Option<(String, String)> {
+        self.app.tls.as_ref()?.issue()
+    }
+
+    /// How many different client certificates have been shown.
+    #[must_use]
+    pub fn certificates_seen(&self) -> usize {
+        self.app.connections.certificates_seen()
     }
 
     /// A kubeconfig with the token.
@@ -347,6 +409,16 @@ impl Server {
     /// Cuts every open connection without a word.
     pub fn close_connections(&self) {
         self.app.connections.cut();
+    }
+
+    /// Ends every open connection with a TCP reset. Upgraded ones stay.
+    pub fn reset_connections(&self) {
+        self.app.connections.reset();
+    }
+
+    /// Asks every open connection to end when its requests are answered: by GOAWAY over HTTP/2. Upgraded ones stay.
+    pub fn go_away(&self) {
+        self.app.connections.go_away();
     }
 
     /// Goes down, or comes back: as a restart looks from outside. While it is down every connection is cut at once;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Version};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -43,14 +43,18 @@ pub(crate) async fn handle(
         &app.stats.http1_requests
     };
     counter.fetch_add(1, Ordering::SeqCst);
-    let mut cut = None;
+    let mut trouble = None;
     match app.faults.next() {
         None => {}
-        Some(Fault::Answer { status, body }) => return Ok(substitute(status, body)),
+        Some(Fault::Answer {
+            status,
+            retry_after,
+            body,
+        }) => return Ok(substitute(status, retry_after, body)),
         Some(Fault::Stall) => std::future::pending().await,
         Some(Fault::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Delay(by)) => tokio::time::sleep(by).await,
-        Some(Fault::CutBody(bytes)) => cut = Some(bytes),
+        Some(Fault::Body(kind)) => trouble = Some(kind),
     }
     let head = request.method() == Method::HEAD;
     let audit = request.headers().get("audit-id").cloned();
@@ -73,20 +77,24 @@ pub(crate) async fn handle(
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-cache, private"));
     }
-    Ok(match cut {
-        Some(bytes) => response.map(|body| body.cut_after(bytes)),
+    Ok(match trouble {
+        Some(kind) => response.map(|body| body.with_trouble(kind)),
         None => response,
     })
 }
 
-fn substitute(status: u16, body: String) -> Reply {
+fn substitute(status: u16, retry_after: Option<u32>, body: String) -> Reply {
     let json = body.trim_start().starts_with('{');
     let content_type = if json {
         "application/json"
     } else {
         "text/plain; charset=utf-8"
     };
-    reply::plain(status, content_type, Body::sized(body))
+    let mut reply = reply::plain(status, content_type, Body::sized(body));
+    if let Some(seconds) = retry_after {
+        reply.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    reply
 }
 
 async fn answer(
