@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# What "list pods over TLS" weighs with each client: packages, CPU seconds of a clean release build, bytes of the program.
+# Two cores give two jobs; other work on the machine changes the seconds, hardly the rest.
+set -euo pipefail
+cd "$(dirname "$0")"
+export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
+target=$(mktemp -d)
+trap 'rm -rf "$target"' EXIT
+cargo fetch --quiet --locked
+
+printf '| client | packages | with build packages | build, CPU s | stripped, MB |\n| --- | ---: | ---: | ---: | ---: |\n'
+for client in kube tokio smol; do
+  package=list-pods-$client
+  packages() {
+    cargo tree --locked --package "$package" --edges "$1" --prefix none --no-dedupe | awk '{print $1, $2}' | sort -u | wc -l
+  }
+  # A profile as people have it: without the debug information that the comparison asks for.
+  export CARGO_PROFILE_RELEASE_DEBUG=false CARGO_TARGET_DIR=$target/$client
+  TIMEFORMAT='%U %S'
+  seconds=$({ time cargo build --locked --quiet --release --package "$package"; } 2>&1 | tail -1 | awk '{print $1 + $2}')
+  strip "$target/$client/release/$package"
+  bytes=$(stat -c %s "$target/$client/release/$package")
+  printf '| %s | %s | %s | %s | %s |\n' "$client" "$(packages normal)" "$(packages normal,build)" "$seconds" \
+    "$(awk -v bytes="$bytes" 'BEGIN {printf "%.2f", bytes / 1e6}')"
+  rm -rf "${target:?}/$client"
+done
