@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::Request;
 use kubewire::stream::{Collect, ItemSplitter, Lines, LogLines, Watch, WatchEvent};
 use kubewire::{
-    Api, ApiResource, Call, Decode, Deleted, DeletedDecoder, Dynamic, End, Error, ErrorKind,
-    Exchange, Json, Limits, Operation, Raw, Verb, VersionMatch,
+    Api, ApiResource, Call, Decode, Deleted, Dynamic, End, Error, ErrorKind, Exchange, Json,
+    Limits, Operation, Raw, Verb, VersionMatch,
 };
 
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
@@ -138,7 +138,7 @@ impl Decoder {
                 |body| body.escape_ascii().to_string(),
             ),
             Self::Deleted => run(
-                Call::new(Verb::Delete, raw(), DeletedDecoder::<Dynamic>::default()),
+                Call::new(Verb::Delete, raw(), Json::<Deleted<Dynamic>>::default()),
                 pieces,
                 end,
                 limits,

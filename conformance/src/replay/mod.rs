@@ -39,9 +39,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiext
 use kubewire::meta::Table;
 use kubewire::stream::{Collect, LogLines, Watch, WatchEvent};
 use kubewire::{
-    AnySubresource, Api, ApiResource, Call, Decode, Deleted, DeletedCollection, DeletedDecoder,
-    Dynamic, Error, ErrorKind, Get, Json, Namespace, Object, Operation, Patch, PatchObject,
-    Propagation, Raw, Replace, Resource, Scale, Scope, Subresource, TableApi, Verb,
+    AnySubresource, Api, ApiResource, Call, Decode, Deleted, DeletedCollection, Dynamic, Error,
+    ErrorKind, Get, Json, Namespace, Object, Operation, Patch, PatchObject, Propagation, Raw,
+    Replace, Resource, Scale, Scope, Subresource, TableApi, Verb,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -1052,7 +1052,7 @@ impl<'a> Run<'a> {
             ),
             Shape::Deleted => self.exercise(
                 &check,
-                &|| Ok(raw_call(request, DeletedDecoder::<K>::default())),
+                &|| Ok(raw_call(request, Json::<Deleted<K>>::default())),
                 &|deleted| see_deleted(deleted, &see),
             ),
             _ => {}
@@ -1160,7 +1160,7 @@ impl<'a> Run<'a> {
             ),
             Shape::Deleted => self.exercise(
                 &as_dynamic,
-                &|| Ok(raw_call(request, DeletedDecoder::<Dynamic>::default())),
+                &|| Ok(raw_call(request, Json::<Deleted<Dynamic>>::default())),
                 &|deleted| see_deleted(deleted, &|object: Dynamic| see_object(&object)),
             ),
             Shape::Object | Shape::Optional => self.exercise(

@@ -49,7 +49,7 @@ fn post<T>(
     body: Bytes,
 ) -> Result<Call<Json<T>>, Error>
 where
-    Json<T>: crate::Decode,
+    T: serde::de::DeserializeOwned,
 {
     let mut query = target.query(namespace)?;
     write.append(&mut query)?;

@@ -1,9 +1,7 @@
 //! Deleting objects.
 
-use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::Bytes;
 use http::Method;
 use http::header::HeaderValue;
 use serde::Deserialize;
@@ -12,10 +10,10 @@ use super::Api;
 use super::common::{answer_options, request_options};
 use super::delete_options::{DeleteOptions, delete_options, precondition_options};
 use super::path::Target;
-use crate::call::{Call, Decode, End, Operation, Raw, Unary, Verb, decode};
+use crate::Error;
+use crate::call::{Call, Json, Operation, Verb, decode};
 use crate::meta::Status;
 use crate::resource::Object;
-use crate::{Error, Limits};
 
 /// What a deletion did.
 #[derive(Clone, Debug)]
@@ -79,90 +77,23 @@ impl<K> Delete<K> {
 }
 
 impl<K: Object> Operation for Delete<K> {
-    type Decoder = DeletedDecoder<K>;
+    type Decoder = Json<Deleted<K>>;
 
-    fn into_call_in(self, namespace: Option<&str>) -> Result<Call<DeletedDecoder<K>>, Error> {
+    fn into_call_in(self, namespace: Option<&str>) -> Result<Call<Json<Deleted<K>>>, Error> {
         let body = self.options.body()?;
         let query = self.target.query(namespace)?;
         let request = query.request(Method::DELETE, Some(self.accept), body)?;
-        Ok(Call::new(Verb::Delete, request, DeletedDecoder::default()))
+        Ok(Call::new(Verb::Delete, request, Json::default()))
     }
 }
 
-/// Decodes the answer of a deletion by its kind.
-pub struct DeletedDecoder<K> {
-    raw: Raw,
-    /// The answer did not decode; the error repeats.
-    fault: Option<Error>,
-    object: PhantomData<fn() -> K>,
-}
-
-impl<K> Default for DeletedDecoder<K> {
+impl<K: Object> Default for Json<Deleted<K>> {
     fn default() -> Self {
-        Self {
-            raw: Raw::default(),
-            fault: None,
-            object: PhantomData,
-        }
+        Self::with(deleted)
     }
 }
 
-impl<K> Clone for DeletedDecoder<K> {
-    fn clone(&self) -> Self {
-        Self {
-            raw: self.raw.clone(),
-            fault: self.fault.clone(),
-            object: PhantomData,
-        }
-    }
-}
-
-impl<K> fmt::Debug for DeletedDecoder<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DeletedDecoder").field(&self.raw).finish()
-    }
-}
-
-impl<K: Object> Decode for DeletedDecoder<K> {
-    type Item = Deleted<K>;
-
-    fn begin(&mut self, limits: &Limits) {
-        self.raw.begin(limits);
-    }
-
-    fn handle_head(&mut self, head: &http::response::Parts) -> Result<(), Error> {
-        self.raw.handle_head(head)
-    }
-
-    fn handle_data(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.raw.handle_data(chunk)
-    }
-
-    fn handle_end(&mut self, end: End) -> Result<(), Error> {
-        self.raw.handle_end(end)
-    }
-
-    fn poll_item(&mut self) -> Result<Option<Deleted<K>>, Error> {
-        if let Some(fault) = &self.fault {
-            return Err(fault.clone());
-        }
-        let Some(body) = self.raw.poll_item()? else {
-            return Ok(None);
-        };
-        deleted(&body)
-            .map(Some)
-            .inspect_err(|error| self.fault = Some(error.clone()))
-    }
-
-    fn has_items(&self) -> bool {
-        self.raw.has_items()
-    }
-
-    fn buffered(&self) -> usize {
-        self.raw.buffered()
-    }
-}
-
+/// Reads the answer of a deletion by its kind.
 fn deleted<K: Object>(body: &[u8]) -> Result<Deleted<K>, Error> {
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
@@ -176,5 +107,3 @@ fn deleted<K: Object>(body: &[u8]) -> Result<Deleted<K>, Error> {
     }
     decode(body).map(Deleted::Object)
 }
-
-impl<K: Object> Unary for DeletedDecoder<K> {}

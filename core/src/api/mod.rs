@@ -27,7 +27,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 
 pub use actions::{Bind, CreateToken, Evict, Token};
-pub use delete::{Delete, Deleted, DeletedDecoder};
+pub use delete::{Delete, Deleted};
 pub use delete_collection::{DeleteCollection, DeletedCollection, DeletedCollectionDecoder};
 pub use delete_options::Propagation;
 pub(crate) use list::Pages;

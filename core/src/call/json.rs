@@ -1,7 +1,6 @@
 //! Decoders of unary answers.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -118,18 +117,25 @@ impl fmt::Debug for Raw {
 /// One JSON value.
 pub struct Json<T> {
     raw: Raw,
+    decode: fn(&[u8]) -> Result<T, Error>,
     /// The value did not decode; the error repeats.
     fault: Option<Error>,
-    item: PhantomData<fn() -> T>,
 }
 
-impl<T> Default for Json<T> {
-    fn default() -> Self {
+impl<T> Json<T> {
+    /// A value that is told from others by more than its type.
+    pub(crate) fn with(decode: fn(&[u8]) -> Result<T, Error>) -> Self {
         Self {
             raw: Raw::default(),
+            decode,
             fault: None,
-            item: PhantomData,
         }
+    }
+}
+
+impl<T: DeserializeOwned> Default for Json<T> {
+    fn default() -> Self {
+        Self::with(decode)
     }
 }
 
@@ -137,8 +143,8 @@ impl<T> Clone for Json<T> {
     fn clone(&self) -> Self {
         Self {
             raw: self.raw.clone(),
+            decode: self.decode,
             fault: self.fault.clone(),
-            item: PhantomData,
         }
     }
 }
@@ -151,7 +157,7 @@ impl<T> fmt::Debug for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned> Decode for Json<T> {
+impl<T> Decode for Json<T> {
     type Item = T;
 
     fn begin(&mut self, limits: &Limits) {
@@ -177,7 +183,7 @@ impl<T: DeserializeOwned> Decode for Json<T> {
         let Some(body) = self.raw.poll_item()? else {
             return Ok(None);
         };
-        decode(&body)
+        (self.decode)(&body)
             .map(Some)
             .inspect_err(|error| self.fault = Some(error.clone()))
     }
@@ -191,7 +197,7 @@ impl<T: DeserializeOwned> Decode for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned> Unary for Json<T> {}
+impl<T> Unary for Json<T> {}
 
 /// Decodes one value. What is no JSON is the peer's fault; JSON that does not fit names its object.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
