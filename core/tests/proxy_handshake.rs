@@ -2,14 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use kubewire::policy::Seed;
-use kubewire::proxy::{
-    ConnectRefused, HttpConnect, Proxy, ProxyCredentials, ProxyHandshake, Socks5, Socks5Refused,
-    Socks5Reply,
-};
+use kubewire::proxy::{ConnectRefused, Proxy, ProxyHandshake, Socks5Refused, Socks5Reply};
 use kubewire::{Error, ErrorKind};
 
+fn to(url: &str, host: &str, port: u16) -> Result<ProxyHandshake, Error> {
+    ProxyHandshake::new(&Proxy::parse(url).unwrap(), host, port)
+}
+
 fn proxy(url: &str) -> ProxyHandshake {
-    ProxyHandshake::new(&Proxy::parse(url).unwrap(), "api.example", 6443).unwrap()
+    to(url, "api.example", 6443).unwrap()
 }
 
 /// Writes everything, in pieces.
@@ -273,7 +274,7 @@ fn what_is_sent() {
             b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x50",
         ),
     ] {
-        let mut socks = Socks5::new(host, 80, None).unwrap();
+        let mut socks = to("socks5://proxy", host, 80).unwrap();
         socks.handle_input(b"\x05\x00").unwrap();
         socks.transmitted(3);
         assert_eq!(socks.poll_transmit().unwrap(), request);
@@ -282,8 +283,7 @@ fn what_is_sent() {
 
 #[test]
 fn an_answer_that_comes_early_does_not_cut_off_the_question() {
-    let login = ProxyCredentials::new("me", "pw");
-    let mut socks = Socks5::new("h", 1, Some(&login)).unwrap();
+    let mut socks = to("socks5://me:pw@proxy", "h", 1).unwrap();
     socks.transmitted(1);
     socks.handle_input(b"\x05\x02").unwrap();
     assert_eq!(
@@ -361,7 +361,7 @@ fn the_head_is_bounded() {
             assert!(error.contains(want), "{error}");
         }
     }
-    let mut connect = HttpConnect::new("h", 1, None).unwrap();
+    let mut connect = to("http://proxy", "h", 1).unwrap();
     connect.handle_input(b"HTTP/1.1 100 ").unwrap();
     loop {
         assert!(connect.buffered() < 100_000);
@@ -370,10 +370,7 @@ fn the_head_is_bounded() {
             break;
         }
     }
-    assert_eq!(
-        connect.buffered(),
-        "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n".len()
-    );
+    assert_eq!(connect.buffered(), 0);
 }
 
 #[test]
@@ -389,8 +386,8 @@ fn no_bad_host_reaches_the_wire() {
         "ü",
         &"x".repeat(256),
     ] {
-        let http = HttpConnect::new(host, 1, None).map(drop);
-        let socks = Socks5::new(host, 1, None).map(drop);
+        let http = to("http://proxy", host, 1).map(drop);
+        let socks = to("socks5://proxy", host, 1).map(drop);
         for result in [http, socks] {
             match result {
                 Ok(()) => assert_eq!(host.len(), 256, "{host}"),
@@ -398,10 +395,10 @@ fn no_bad_host_reaches_the_wire() {
             }
         }
     }
-    let long = vec![b'x'; 256];
-    for (username, password) in [(&long[..], &b""[..]), (b"x", &long), (b"", b"x")] {
-        let login = ProxyCredentials::new(username, password);
-        let error = Socks5::new("h", 1, Some(&login)).map(drop).unwrap_err();
+    let long = "x".repeat(256);
+    for (username, password) in [(long.as_str(), ""), ("x", &long), ("", "x")] {
+        let url = format!("socks5://{username}:{password}@proxy");
+        let error = to(&url, "h", 1).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }
 }

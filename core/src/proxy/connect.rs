@@ -7,9 +7,9 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use zeroize::Zeroizing;
 
-use super::address::{authority, is_host};
-
 use super::ProxyCredentials;
+use super::address::{authority, is_host};
+use super::handshake::Step;
 use crate::{Error, ErrorKind};
 
 /// Longest head of an answer, with the interim answers before it.
@@ -24,9 +24,9 @@ const MAX_BODY: usize = 1 << 10;
 ///
 /// ```
 /// use http::StatusCode;
-/// use kubewire::proxy::{ConnectRefused, HttpConnect};
+/// use kubewire::proxy::{ConnectRefused, Proxy, ProxyHandshake};
 ///
-/// let mut connect = HttpConnect::new("api.example", 443, None)?;
+/// let mut connect = ProxyHandshake::new(&Proxy::parse("http://proxy.example")?, "api.example", 443)?;
 /// let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nnot on 443";
 /// let error = connect.handle_input(answer).unwrap_err();
 /// assert_eq!(error.to_string(), "the proxy refused the tunnel: 403 Forbidden: not on 443");
@@ -61,69 +61,28 @@ impl fmt::Display for ConnectRefused {
 
 impl std::error::Error for ConnectRefused {}
 
-/// Asks an HTTP proxy for a tunnel, as a machine.
+/// The client's side of a `CONNECT`.
 ///
-/// The head of the answer may have 64 KiB. What comes after it belongs to the tunnel. A refusal is
-/// complete with its body, or with the first KiB of it; if the proxy does not say how long it is, with the end
-/// of the connection.
-///
-/// ```
-/// use kubewire::proxy::{HttpConnect, ProxyCredentials};
-///
-/// let login = ProxyCredentials::new("me", "hunter2");
-/// let mut connect = HttpConnect::new("fd00::1", 6443, Some(&login))?;
-/// let request = connect.poll_transmit().unwrap().to_vec();
-/// assert_eq!(String::from_utf8_lossy(&request), "\
-///     CONNECT [fd00::1]:6443 HTTP/1.1\r\n\
-///     Host: [fd00::1]:6443\r\n\
-///     Proxy-Authorization: Basic bWU6aHVudGVyMg==\r\n\
-///     \r\n");
-/// connect.transmitted(request.len());
-///
-/// connect.handle_input(b"HTTP/1.1 200 Connection esta")?;
-/// assert!(connect.wants_input());
-/// connect.handle_input(b"blished\r\n\r\nearly")?;
-/// assert!(connect.is_done() && !connect.wants_input());
-/// assert_eq!(connect.take_leftover(), "early");
-/// # Ok::<(), kubewire::Error>(())
-/// ```
-#[must_use = "a machine does nothing by itself"]
-pub struct HttpConnect {
-    request: Zeroizing<Vec<u8>>,
-    transmitted: usize,
-    /// What came and is not yet understood; after the end, what belongs to the tunnel.
-    input: Vec<u8>,
+/// The head of the answer may have 64 KiB. A refusal is complete with its body, or with the first KiB of it; if the
+/// proxy does not say how long it is, with the end of the connection.
+#[derive(Debug, Default)]
+pub(super) struct Connect {
     /// Where the line begins that has no end yet, and up to where its end was looked for.
     line: usize,
     searched: usize,
     /// Bytes of interim answers.
     interim: usize,
-    state: State,
-}
-
-enum State {
-    Head,
     /// A refusal, and how much of its body is awaited.
-    Refused {
-        code: StatusCode,
-        body: usize,
-    },
-    Open,
-    Failed(Error),
+    refused: Option<(StatusCode, usize)>,
 }
 
-impl HttpConnect {
-    /// A tunnel to this host, whose name the proxy resolves. An IPv6 address is without brackets.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Usage`] if the host is none; [`ErrorKind::Config`] for credentials that
-    /// [no header can carry](ProxyCredentials::basic).
-    pub fn new(
+impl Connect {
+    /// The conversation, and its first request.
+    pub(super) fn new(
         host: &str,
         port: u16,
         credentials: Option<&ProxyCredentials>,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Zeroizing<Vec<u8>>), Error> {
         if !is_host(host) {
             return Err(Error::usage("the host to reach through the proxy is none"));
         }
@@ -137,146 +96,42 @@ impl HttpConnect {
             request.extend_from_slice(b"\r\n");
         }
         request.extend_from_slice(b"\r\n");
-        Ok(Self {
-            request,
-            transmitted: 0,
-            input: Vec::new(),
-            line: 0,
-            searched: 0,
-            interim: 0,
-            state: State::Head,
-        })
+        Ok((Self::default(), request))
     }
 
-    /// Bytes for the proxy. Write some, and say how many.
-    pub fn poll_transmit(&mut self) -> Option<&[u8]> {
-        if matches!(self.state, State::Failed(_)) {
-            return None;
-        }
-        let rest = self.request.get(self.transmitted..)?;
-        (!rest.is_empty()).then_some(rest)
-    }
-
-    /// So many bytes of [`poll_transmit`](Self::poll_transmit) were written.
-    pub fn transmitted(&mut self, n: usize) {
-        self.transmitted = self.transmitted.saturating_add(n).min(self.request.len());
-    }
-
-    /// Whether bytes from the proxy are wanted.
-    #[must_use]
-    pub fn wants_input(&self) -> bool {
-        matches!(self.state, State::Head | State::Refused { .. })
-    }
-
-    /// Bytes from the proxy. Once the tunnel stands, more bytes are added to what is left over.
-    ///
-    /// # Errors
-    ///
-    /// - [`ErrorKind::Transport`] for a refusal, with a [`ConnectRefused`] as its source;
-    ///   [`ErrorKind::Credentials`] if its code is 407.
-    /// - [`ErrorKind::Peer`] if this is no HTTP, and [`ErrorKind::Limit`] if the head is too long.
-    ///
-    /// It repeats.
-    pub fn handle_input(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if let State::Failed(error) = &self.state {
-            return Err(error.clone());
-        }
-        self.input.extend_from_slice(bytes);
-        while matches!(self.state, State::Head) {
-            match self.head() {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => return self.fail(error),
-            }
-        }
-        if let State::Refused { code, body } = self.state
-            && self.input.len() >= body
-        {
-            return self.refuse(code, body);
-        }
-        Ok(())
-    }
-
-    /// The proxy ended the connection, or the time is up.
-    ///
-    /// # Errors
-    ///
-    /// The refusal as far as it has come, or [`ErrorKind::Truncated`]. There is none if the tunnel
-    /// stands.
-    pub fn handle_end(&mut self) -> Result<(), Error> {
-        match &self.state {
-            State::Open => Ok(()),
-            State::Failed(error) => Err(error.clone()),
-            &State::Refused { code, .. } => self.refuse(code, MAX_BODY),
-            State::Head => self.fail(Error::new(
-                ErrorKind::Truncated,
-                "the proxy ended the connection before it answered",
-            )),
+    /// Reads one head, or the body of a refusal, if all of it is there.
+    pub(super) fn step(&mut self, input: &mut Vec<u8>) -> Result<Step, Error> {
+        match self.refused {
+            Some((code, body)) if input.len() >= body => Err(refusal(code, input, body)),
+            Some(_) => Ok(Step::Wait),
+            None => self.head(input),
         }
     }
 
-    /// Whether the tunnel stands.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        matches!(self.state, State::Open)
-    }
-
-    /// What the server has sent through the tunnel already, to be read before anything else. Empty
-    /// before there is a tunnel.
-    pub fn take_leftover(&mut self) -> Bytes {
-        if self.is_done() {
-            std::mem::take(&mut self.input).into()
-        } else {
-            Bytes::new()
-        }
-    }
-
-    /// Bytes held.
-    #[must_use]
-    pub fn buffered(&self) -> usize {
-        self.input.len() + self.request.len().saturating_sub(self.transmitted)
-    }
-
-    fn fail(&mut self, error: Error) -> Result<(), Error> {
-        self.input = Vec::new();
-        self.state = State::Failed(error.clone());
-        Err(error)
-    }
-
-    fn refuse(&mut self, code: StatusCode, body: usize) -> Result<(), Error> {
-        self.input.truncate(body.min(MAX_BODY));
-        let refused = ConnectRefused {
-            code,
-            body: std::mem::take(&mut self.input).into(),
-        };
-        let kind = if code == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            ErrorKind::Credentials
-        } else {
-            ErrorKind::Transport
-        };
-        let error = Error::new(kind, format!("the proxy refused the tunnel: {refused}"));
-        self.fail(error.with_source(refused))
+    /// The refusal as far as it has come, if there is one.
+    pub(super) fn cut_off(&self, input: &[u8]) -> Option<Error> {
+        self.refused.map(|(code, _)| refusal(code, input, MAX_BODY))
     }
 
     /// Reads a head, if all of it is there.
-    fn head(&mut self) -> Result<bool, Error> {
+    fn head(&mut self, input: &mut Vec<u8>) -> Result<Step, Error> {
         const START: &[u8] = b"HTTP/1.";
-        if !self.input.iter().zip(START).all(|(got, want)| got == want) {
+        if !input.iter().zip(START).all(|(got, want)| got == want) {
             return Err(Error::peer("the proxy's answer is no HTTP/1.1"));
         }
         let too_long = || Error::limit("the head of the proxy's answer is longer than 64 KiB");
         let room = MAX_HEAD - self.interim;
         let end = loop {
-            let rest = self.input.get(self.searched..).unwrap_or_default();
+            let rest = input.get(self.searched..).unwrap_or_default();
             let Some(at) = memchr::memchr(b'\n', rest) else {
-                self.searched = self.input.len();
-                if self.input.len() > room {
+                self.searched = input.len();
+                if input.len() > room {
                     return Err(too_long());
                 }
-                return Ok(false);
+                return Ok(Step::Wait);
             };
             let newline = self.searched + at;
-            let line = self.input.get(self.line..newline).unwrap_or_default();
+            let line = input.get(self.line..newline).unwrap_or_default();
             self.searched = newline + 1;
             self.line = newline + 1;
             if line.is_empty() || line == b"\r" {
@@ -286,8 +141,8 @@ impl HttpConnect {
         if end > room {
             return Err(too_long());
         }
-        let rest = self.input.split_off(end);
-        let head = std::mem::replace(&mut self.input, rest);
+        let rest = input.split_off(end);
+        let head = std::mem::replace(input, rest);
         (self.line, self.searched) = (0, 0);
         self.interim += head.len();
         let code = status(&head).ok_or_else(|| Error::peer("the proxy's status line is broken"))?;
@@ -295,13 +150,27 @@ impl HttpConnect {
             return Err(Error::peer("the proxy switches protocols unasked"));
         }
         if code.is_success() {
-            self.state = State::Open;
-        } else if !code.is_informational() {
-            let body = body_len(&head);
-            self.state = State::Refused { code, body };
+            return Ok(Step::Open);
         }
-        Ok(true)
+        if !code.is_informational() {
+            self.refused = Some((code, body_len(&head)));
+        }
+        Ok(Step::Again)
     }
+}
+
+fn refusal(code: StatusCode, input: &[u8], body: usize) -> Error {
+    let body = input.get(..body.min(MAX_BODY)).unwrap_or(input);
+    let refused = ConnectRefused {
+        code,
+        body: Bytes::copy_from_slice(body),
+    };
+    let kind = if code == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        ErrorKind::Credentials
+    } else {
+        ErrorKind::Transport
+    };
+    Error::new(kind, format!("the proxy refused the tunnel: {refused}")).with_source(refused)
 }
 
 /// `HTTP/1.1 200 OK`
@@ -339,19 +208,4 @@ fn body_len(head: &[u8]) -> usize {
         }
     }
     len
-}
-
-impl fmt::Debug for HttpConnect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state: &dyn fmt::Debug = match &self.state {
-            State::Head => &"waiting",
-            State::Refused { code, .. } => code,
-            State::Open => &"open",
-            State::Failed(error) => error,
-        };
-        f.debug_struct("HttpConnect")
-            .field("state", state)
-            .field("buffered", &self.buffered())
-            .finish_non_exhaustive()
-    }
 }

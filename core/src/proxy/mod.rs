@@ -5,7 +5,7 @@
 //!    an API server, if there is one in between.
 //! 2. The driver dials the proxy's host and port, with TLS to the proxy's own name if its scheme is
 //!    [`https`](ProxyScheme::Https).
-//! 3. [`ProxyHandshake`] is the conversation with the proxy: [`HttpConnect`] or [`Socks5`], by its scheme. After
+//! 3. [`ProxyHandshake`] is the conversation with the proxy: HTTP's `CONNECT` or SOCKS5, by its scheme. After
 //!    that the connection is one to the API server. Its TLS begins with what
 //!    [`take_leftover`](ProxyHandshake::take_leftover) gives.
 //!
@@ -46,8 +46,8 @@ mod settings;
 mod socks5;
 
 pub use address::{Proxy, ProxyCredentials, ProxyScheme};
-pub use connect::{ConnectRefused, HttpConnect};
+pub use connect::ConnectRefused;
 pub use handshake::ProxyHandshake;
 pub use no_proxy::NoProxy;
 pub use settings::ProxySettings;
-pub use socks5::{Socks5, Socks5Refused, Socks5Reply};
+pub use socks5::{Socks5Refused, Socks5Reply};
