@@ -236,12 +236,7 @@ async fn write<R: Drive>(client: &Client<R>, random: u64) {
     if let Some(error) = failure {
         let expected = error.is_not_found() || error.is_conflict();
         let cut = matches!(error.kind(), ErrorKind::Transport | ErrorKind::Truncated);
-        // Seen once in many runs: no answer and no end of the connection either. The write is lost, the cache must not be.
-        let silent = error.kind() == ErrorKind::Timeout;
-        if silent {
-            eprintln!("{error}");
-        }
-        assert!(expected || cut || silent, "{error}");
+        assert!(expected || cut, "{error}");
     }
 }
 

@@ -362,7 +362,7 @@ impl<R: Drive> Inner<R> {
             let lease = pool.checkout(&call.times).await?;
             let mut request = call.request.clone().map(Full::<Bytes>::new);
             self.sign(&mut request, authorization);
-            let sending = lease.send(&connector.endpoint, request);
+            let sending = lease.send(pool, request);
             match within(&connector.runtime, call.times.head, sending).await {
                 None => {
                     return Err(Failure {
@@ -372,7 +372,6 @@ impl<R: Drive> Inner<R> {
                 }
                 Some(Ok(answer)) => return Ok(answer),
                 Some(Err(failure)) => {
-                    pool.forget(&failure);
                     if failure.stale && resends < RESENDS {
                         resends += 1;
                         continue;

@@ -88,7 +88,7 @@ impl Drop for Stream {
 
 /// What must be kept while an answer is read.
 pub(crate) enum Hold {
-    Http1(http1::SendRequest<RequestBody>, u64),
+    Http1(Option<http1::SendRequest<RequestBody>>, u64),
     #[cfg(feature = "http2")]
     Http2(Stream),
 }
@@ -101,9 +101,6 @@ pub(crate) struct SendFailure {
     pub(crate) stale: bool,
     pub(crate) fault: Fault,
     pub(crate) error: Error,
-    /// The shared connection that it was meant for, if that is of no more use.
-    #[cfg(feature = "http2")]
-    connection: Option<Arc<AtomicUsize>>,
 }
 
 impl SendFailure {
@@ -122,23 +119,6 @@ impl SendFailure {
             stale: unsent && fresh.is_none() || unprocessed == Some(Unprocessed::GoingAway),
             fault,
             error,
-            #[cfg(feature = "http2")]
-            connection: None,
-        }
-    }
-
-    #[cfg(feature = "http2")]
-    fn of_stream(
-        endpoint: &Endpoint,
-        unsent: bool,
-        fresh: Option<&Refusal>,
-        stream: &Stream,
-        error: hyper::Error,
-    ) -> Self {
-        let refused = Unprocessed::of(&error) == Some(Unprocessed::Refused);
-        Self {
-            connection: (!refused).then(|| stream.0.clone()),
-            ..Self::new(endpoint, unsent, fresh, error)
         }
     }
 }
@@ -340,16 +320,12 @@ impl<R: Drive> Pool<R> {
         Ok(lease)
     }
 
-    /// No new requests on a connection that refused one: it is going away, though its streams go on.
-    pub(crate) fn forget(&self, failure: &SendFailure) {
-        #[cfg(feature = "http2")]
-        if let Some(streams) = &failure.connection {
-            self.lock()
-                .shared
-                .retain(|shared| !Arc::ptr_eq(&shared.streams, streams));
-        }
-        #[cfg(not(feature = "http2"))]
-        let _ = (self, failure);
+    /// No new requests on the connection of this stream: it is going away, though its streams go on.
+    #[cfg(feature = "http2")]
+    fn forget(&self, stream: &Stream) {
+        self.lock()
+            .shared
+            .retain(|shared| !Arc::ptr_eq(&shared.streams, &stream.0));
     }
 
     #[cfg(feature = "rustls")]
@@ -367,7 +343,8 @@ impl<R: Drive> Pool<R> {
     /// Takes back what an answer was read over, after its complete end.
     pub(crate) fn checkin(&self, hold: Hold) {
         match hold {
-            Hold::Http1(sender, generation) => {
+            Hold::Http1(None, _) => {}
+            Hold::Http1(Some(sender), generation) => {
                 let mut state = self.lock();
                 if generation == state.generation
                     && !sender.is_closed()
@@ -450,11 +427,12 @@ impl<R: Drive> Drop for Ticket<'_, R> {
 
 impl Lease {
     /// Sends the request in the form of the connection's protocol.
-    pub(crate) async fn send(
+    pub(crate) async fn send<R: Drive>(
         self,
-        endpoint: &Endpoint,
+        pool: &Pool<R>,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Hold), SendFailure> {
+        let endpoint = &pool.connector.endpoint;
         match self {
             Self::Http1 {
                 mut sender,
@@ -468,7 +446,11 @@ impl Lease {
                 if let Err(error) = sender.ready().await {
                     return Err(failure(true, error));
                 }
-                match sender.try_send_request(request).await {
+                let response = sender.try_send_request(request);
+                // The task of a connection that ends gives back what is in its queue. A request that comes just after that
+                // stays there until the last sender is gone, and its answer would be awaited for ever.
+                let sender = (!sender.is_closed()).then_some(sender);
+                match response.await {
                     Ok(response) => Ok((response, Hold::Http1(sender, generation))),
                     Err(mut failed) => {
                         let unsent = failed.take_message().is_some();
@@ -484,13 +466,22 @@ impl Lease {
             } => {
                 let _ = endpoint.absolute_form(&mut request);
                 request.headers_mut().remove(http::header::HOST);
-                let failure = |unsent, error| {
-                    SendFailure::of_stream(endpoint, unsent, fresh.as_ref(), &stream, error)
+                let failure = |unsent, error: hyper::Error| {
+                    if Unprocessed::of(&error) != Some(Unprocessed::Refused) {
+                        pool.forget(&stream);
+                    }
+                    SendFailure::new(endpoint, unsent, fresh.as_ref(), error)
                 };
                 if let Err(error) = sender.ready().await {
                     return Err(failure(true, error));
                 }
-                match sender.try_send_request(request).await {
+                let response = sender.try_send_request(request);
+                // As above; the pool has a sender too.
+                if sender.is_closed() {
+                    pool.forget(&stream);
+                }
+                drop(sender);
+                match response.await {
                     Ok(response) => Ok((response, Hold::Http2(stream))),
                     Err(mut failed) => {
                         let unsent = failed.take_message().is_some();
