@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kubewire::config::Config;
 use kubewire::policy::{CallTimeouts, Retry};
 use kubewire::{Api, Endpoint, ErrorKind};
@@ -17,6 +17,8 @@ suite!(
     a_busy_server_is_asked_again_when_it_said,
     reads_are_repeated,
     a_create_is_not_repeated_after_a_504,
+    an_upgrade_that_was_put_off_is_asked_again,
+    an_upgrade_is_not_repeated_for_other_reasons,
     a_client_may_do_without_retries,
     a_cut_connection_is_replaced,
     a_reset_read_is_repeated,
@@ -81,6 +83,56 @@ async fn a_create_is_not_repeated_after_a_504<R: Drive>(server: &Server, client:
             .iter()
             .all(|map| map.metadata.name.as_deref() != Some("a"))
     );
+}
+
+/// A command that says on standard output that it ran.
+fn exec() -> impl kubewire::UpgradeOperation<Protocol = kubewire::session::Exec> {
+    Api::<Pod>::namespaced("default").exec("a").command([
+        "sh",
+        "-c",
+        "echo ran >> /tmp/runs; cat /tmp/runs",
+    ])
+}
+
+async fn an_upgrade_that_was_put_off_is_asked_again<R: Drive>(
+    server: &Server,
+    client: Client<R>,
+    runtime: R,
+) {
+    harness::run_pod(&client, "a", "sleep 60").await;
+    let start = runtime.now();
+    server.faults().busy_next(1, 429, 1);
+    server.faults().busy_next(1, 503, 1);
+    let process = client.open(exec()).await.expect("a session");
+    assert!(runtime.now() - start >= Duration::from_secs(2));
+    let output = process.output(b"").await.expect("output");
+    assert_eq!(output.stdout.as_slice(), b"ran\n");
+}
+
+async fn an_upgrade_is_not_repeated_for_other_reasons<R: Drive>(
+    server: &Server,
+    client: Client<R>,
+    runtime: R,
+) {
+    harness::run_pod(&client, "a", "sleep 60").await;
+    for code in [429, 500, 502, 503, 504] {
+        server.faults().fail_next(1, code, "{}");
+        let before = server.stats().http1_requests;
+        let error = client.open(exec()).await.expect_err("refused");
+        assert_eq!(error.code().map(|code| code.as_u16()), Some(code));
+        assert_eq!(server.stats().http1_requests - before, 1);
+    }
+    server.faults().reset_next();
+    let before = server.stats().http1_requests;
+    let error = client.open(exec()).await.expect_err("broken");
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    assert_eq!(server.stats().http1_requests - before, 1);
+    // A client that never repeats leaves this to its caller too.
+    let patient = harness::client(server, runtime).retry(Retry::never());
+    let patient = patient.build().expect("a client");
+    server.faults().busy_next(1, 429, 1);
+    let error = patient.open(exec()).await.expect_err("refused");
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
 }
 
 async fn a_client_may_do_without_retries<R: Drive>(server: &Server, _: Client<R>, runtime: R) {

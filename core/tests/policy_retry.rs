@@ -67,6 +67,12 @@ fn requests() -> Vec<(&'static str, Verb, Request<Bytes>)> {
         ),
         ("raw GET", Verb::Raw, request("GET", "/x", json, "")),
         ("raw POST", Verb::Raw, request("POST", "/x", json, "")),
+        ("exec", Verb::Raw, {
+            let mut request = request("GET", "/x", json, "");
+            let websocket = http::HeaderValue::from_static("websocket");
+            request.headers_mut().insert("upgrade", websocket);
+            request
+        }),
     ]
 }
 
@@ -130,6 +136,7 @@ fn verb_by_outcome() {
     let freely = "  again  again  again  again  again  again  again      -      -      -      -      -      -  again      -  again  again  again  again  again  again      -";
     let guarded = freely.replacen("  again  again", "  again      -", 1);
     let once = "  again      -      -      -      -      -      -      -      -      -      -      -      -  again      -  again      -  again  again      -      -      -";
+    let upgrade = once.replacen("      -      -", "      -  again", 1);
     let want = [
         ("get", freely),
         ("list", freely),
@@ -146,6 +153,7 @@ fn verb_by_outcome() {
         ("delete all", once),
         ("raw GET", freely),
         ("raw POST", once),
+        ("exec", &upgrade),
     ];
     for (line, (name, cells)) in table.lines().skip(1).zip(want) {
         assert_eq!(line, format!("{name:<12}{cells}"));
@@ -190,7 +198,12 @@ fn any_sequence_of_outcomes_ends() {
             let outcomes = outcomes();
             let at = usize::try_from(seed.below(outcomes.len() as u64)).unwrap();
             let (_, sent, outcome) = outcomes[at];
-            let repeat = [Repeat::Freely, Repeat::Guarded, Repeat::Once][number as usize % 3];
+            let repeat = [
+                Repeat::Freely,
+                Repeat::Guarded,
+                Repeat::Once,
+                Repeat::Upgrade,
+            ][number as usize % 4];
             let attempt = Attempt {
                 number,
                 elapsed,

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -322,7 +324,7 @@ impl<R: Drive> Inner<R> {
                     }
                     (None, true)
                 }
-                Ok((response, _)) => (failed(response), true),
+                Ok((response, _)) => (failed(response.status(), response.headers()), true),
                 Err(failure) => (failure.outcome, failure.sent),
             };
             let attempt = Attempt {
@@ -388,10 +390,9 @@ impl<R: Drive> Inner<R> {
 
 /// What an answer that reports a passing trouble means for another attempt. Its head tells: API servers put into it what
 /// the body says about waiting.
-fn failed(response: &Response<Incoming>) -> Option<Outcome> {
-    let code = response.status();
+pub(crate) fn failed(code: StatusCode, headers: &HeaderMap) -> Option<Outcome> {
     let retry_after = || {
-        let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+        let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?;
         seconds.trim().parse().ok().map(Duration::from_secs)
     };
     (code == StatusCode::TOO_MANY_REQUESTS || code.is_server_error()).then(|| Outcome::Answered {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -20,7 +20,7 @@ use kubewire::session::{
 use kubewire::{Error, ErrorKind};
 
 use crate::Drive;
-use crate::client::Inner;
+use crate::client::{Inner, failed};
 use crate::connect::Purpose;
 use crate::connection::{RequestBody, Transport};
 use crate::forward::{Forward, TunnelHandle};
@@ -132,8 +132,7 @@ pub(crate) async fn open<R: Drive, P: Openable>(
     Ok(handles)
 }
 
-/// Connects as often as the policy says, and sends the request: once, unless the answer is a 401 and other
-/// credentials may be had.
+/// Connects and asks as often as the policy says; after a 401 once more, if other credentials may be had.
 async fn begin<R: Drive, P: Offer>(
     client: &Inner<R>,
     request: &Request<Bytes>,
@@ -147,16 +146,18 @@ async fn begin<R: Drive, P: Offer>(
     let (mut number, mut refreshed) = (1, false);
     loop {
         let authorization = client.authorize(request).await?;
+        let decide = |outcome, sent| {
+            let attempt = Attempt {
+                number,
+                elapsed: runtime.now().saturating_duration_since(started),
+                sent,
+            };
+            client.decide(Repeat::Upgrade, attempt, outcome, end)
+        };
         let io = match connector.connect(Purpose::Upgrade, times).await {
             Ok((io, ..)) => io,
             Err(failure) => {
-                let attempt = Attempt {
-                    number,
-                    elapsed: runtime.now().saturating_duration_since(started),
-                    sent: false,
-                };
-                let again = client.decide(Repeat::Once, attempt, failure.outcome, end);
-                let Some(again) = again else {
+                let Some(again) = decide(failure.outcome, false) else {
                     return Err(failure.error);
                 };
                 runtime.sleep_until(again).await;
@@ -167,18 +168,28 @@ async fn begin<R: Drive, P: Offer>(
         let mut signed = request.clone().map(Full::new);
         client.sign(&mut signed, authorization.as_ref());
         connector.endpoint.origin_form(&mut signed)?;
-        let may_retry = || {
+        let again = |head: &http::response::Parts| {
+            if head.status != StatusCode::UNAUTHORIZED {
+                return decide(failed(head.status, &head.headers), true).map(Again::Later);
+            }
             let first = !std::mem::replace(&mut refreshed, true);
-            let authorization = authorization.as_ref().filter(|_| first);
-            authorization.is_some_and(|old| client.signer.may_retry(old.generation, runtime))
+            let old = authorization.as_ref().filter(|_| first)?;
+            let better = client.signer.may_retry(old.generation, runtime);
+            better.then_some(Again::Now)
         };
-        let exchange = shake_hands(io, signed, handshake, may_retry);
+        let exchange = shake_hands(io, signed, handshake, again);
         match within(runtime, times.head, exchange).await {
             None => return Err(Phase::Head.error()),
             Some(Ok(Shaken::Switched(io, early, handshake))) => return Ok((io, early, handshake)),
-            Some(Ok(Shaken::Unauthorized(unused))) => handshake = unused,
+            Some(Ok(Shaken::Refused(unused, again))) => {
+                handshake = unused;
+                if let Again::Later(at) = again {
+                    runtime.sleep_until(at).await;
+                    number += 1;
+                }
+            }
             Some(Err(error)) => {
-                let fault = (error.code() == Some(http::StatusCode::UNAUTHORIZED))
+                let fault = (error.code() == Some(StatusCode::UNAUTHORIZED))
                     .then(|| client.signer.fault())
                     .flatten();
                 return Err(match fault {
@@ -190,11 +201,17 @@ async fn begin<R: Drive, P: Offer>(
     }
 }
 
+/// When a refused upgrade is worth another attempt.
+enum Again {
+    /// With other credentials.
+    Now,
+    Later(Instant),
+}
+
 /// How an attempt went.
 enum Shaken<Io, P: Offer> {
     Switched(Transport<Io>, Bytes, Handshake<P>),
-    /// Worth another one with other credentials.
-    Unauthorized(Handshake<P>),
+    Refused(Handshake<P>, Again),
 }
 
 /// Sends the request and reads the answer, polling the connection beside it: nothing is spawned before
@@ -203,7 +220,7 @@ async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
     io: Transport<Io>,
     request: Request<RequestBody>,
     mut handshake: Handshake<P>,
-    may_retry: impl FnOnce() -> bool,
+    again: impl FnOnce(&http::response::Parts) -> Option<Again>,
 ) -> Result<Shaken<Io, P>, Error> {
     let broken = |error: hyper::Error| {
         Error::new(
@@ -231,8 +248,10 @@ async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
         .await?
     };
     let (head, body) = response.into_parts();
-    if head.status == http::StatusCode::UNAUTHORIZED && may_retry() {
-        return Ok(Shaken::Unauthorized(handshake));
+    if head.status != StatusCode::SWITCHING_PROTOCOLS
+        && let Some(again) = again(&head)
+    {
+        return Ok(Shaken::Refused(handshake, again));
     }
     match handshake.handle_head(&head)? {
         Answer::Switched => {

@@ -33,6 +33,9 @@ pub enum Repeat {
     Guarded,
     /// At most once, unless it is certain that the server did not carry it out.
     Once,
+    /// An upgrade: as [`Once`](Self::Once), and a refusal that asks to come back later (503 with `Retry-After`)
+    /// says that nothing was carried out. That begins after the answer 101 only.
+    Upgrade,
 }
 
 impl Repeat {
@@ -41,7 +44,8 @@ impl Repeat {
     /// It reads the body of a write, so ask when an attempt has failed and not before.
     ///
     /// - Get, list and watch: [`Freely`](Self::Freely). So are writes with `dryRun=All`, and requests of one's own with
-    ///   the methods GET, HEAD and OPTIONS, unless they ask for an upgrade: that starts a process.
+    ///   the methods GET, HEAD and OPTIONS.
+    /// - Whatever asks for an upgrade: [`Upgrade`](Self::Upgrade). That starts a process.
     /// - Update: [`Guarded`](Self::Guarded) if the object has a `metadata.resourceVersion`.
     /// - Patch: guarded if it is an apply, if it sets `metadata.resourceVersion` (a merge or strategic
     ///   merge patch), or if it tests that (a JSON patch).
@@ -53,7 +57,7 @@ impl Repeat {
     pub fn of(verb: Verb, request: &Request<Bytes>) -> Self {
         let upgrade = request.headers().contains_key(UPGRADE);
         match verb {
-            _ if upgrade => Self::Once,
+            _ if upgrade => Self::Upgrade,
             Verb::Get | Verb::List | Verb::Watch => Self::Freely,
             _ if is_dry_run(request) => Self::Freely,
             Verb::Update => when(has_version(request.body())),
@@ -228,6 +232,6 @@ mod tests {
         assert_eq!(raw(Request::post("/x")), Repeat::Once);
         assert_eq!(raw(Request::post("/x?a=b&dryRun=All")), Repeat::Freely);
         let exec = Request::get("/exec").header(UPGRADE, "websocket");
-        assert_eq!(raw(exec), Repeat::Once);
+        assert_eq!(raw(exec), Repeat::Upgrade);
     }
 }

@@ -236,20 +236,26 @@ impl Default for Retry {
 }
 
 fn is_safe(repeat: Repeat, attempt: Attempt, outcome: Outcome) -> bool {
+    let twice = match repeat {
+        Repeat::Freely | Repeat::Guarded => true,
+        Repeat::Once | Repeat::Upgrade => false,
+    };
     match outcome {
         Outcome::Answered { code, retry_after } => {
             if code == StatusCode::TOO_MANY_REQUESTS {
                 retry_after.is_some() || repeat == Repeat::Freely
+            } else if code == StatusCode::SERVICE_UNAVAILABLE && repeat == Repeat::Upgrade {
+                retry_after.is_some()
             } else {
                 let passing = retry_after.is_some() && code.is_server_error()
                     || matches!(code.as_u16(), 502..=504);
-                passing && repeat != Repeat::Once
+                passing && twice
             }
         }
         Outcome::Failed(Fault::Refused) | Outcome::TimedOut(Phase::Total) => false,
         Outcome::Failed(Fault::Connect) | Outcome::TimedOut(Phase::Dial | Phase::Tls) => true,
         Outcome::Failed(Fault::Broken) | Outcome::TimedOut(Phase::Head | Phase::Idle) => {
-            !attempt.sent || repeat != Repeat::Once
+            !attempt.sent || twice
         }
     }
 }
