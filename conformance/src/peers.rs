@@ -92,6 +92,37 @@ impl Peer {
         })
     }
 
+    /// A peer that speaks TLS and passes on what is inside to another one, which keeps the books.
+    pub fn behind_tls(&self, config: Arc<rustls::ServerConfig>) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let (address, inner) = (listener.local_addr()?, self.address);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::spawn(move || {
+            runtime.block_on(async move {
+                let acceptor = tokio_rustls::TlsAcceptor::from(config);
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                loop {
+                    let (stream, _) = listener.accept().await?;
+                    let acceptor = acceptor.clone();
+                    tokio::spawn(async move {
+                        let mut outer = acceptor.accept(stream).await?;
+                        let mut inner = tokio::net::TcpStream::connect(inner).await?;
+                        tokio::io::copy_bidirectional(&mut outer, &mut inner).await
+                    });
+                }
+                #[expect(unreachable_code, reason = "tells the type of the error")]
+                io::Result::Ok(())
+            })
+        });
+        Ok(Self {
+            address,
+            received: Arc::clone(&self.received),
+        })
+    }
+
     /// A SOCKS5 proxy without authentication.
     pub fn socks_proxy() -> io::Result<Self> {
         Self::start(move |stream, seen| {

@@ -13,6 +13,8 @@ suite!(
     calls_and_sessions_go_through_an_http_proxy,
     calls_and_sessions_go_through_a_socks_proxy,
     tls_goes_through_a_proxy,
+    tls_goes_through_a_proxy_over_tls,
+    a_proxy_over_tls_of_an_unknown_authority_is_refused,
     a_proxy_that_refuses_is_asked_once,
 );
 
@@ -72,6 +74,42 @@ async fn tls_goes_through_a_proxy<R: Drive>(_: &Server, _: Client<R>, runtime: R
     let url = format!("socks5://{}", proxy.address());
     calls_and_exec(&client(&server, &url, runtime)).await;
     assert!(proxy.received().len() >= 2);
+}
+
+/// TLS to the proxy, CONNECT with the credentials of its URL, and TLS to the server inside.
+async fn tls_goes_through_a_proxy_over_tls<R: Drive>(_: &Server, _: Client<R>, runtime: R) {
+    let server = Server::builder().tls(true).start().expect("a server");
+    let proxy = Peer::connect_proxy("Basic bWU6c2VjcmV0").expect("a proxy");
+    // A certificate of the cluster's authority, as the proxy needs it.
+    let config = server.tls_config().expect("a certificate");
+    let proxy = proxy.behind_tls(config).expect("a proxy over TLS");
+    let url = format!("https://me:secret@{}", proxy.address());
+    calls_and_exec(&client(&server, &url, runtime)).await;
+    let line = format!("CONNECT {} HTTP/1.1", server.addr());
+    let received = proxy.received();
+    assert!(received.len() >= 2);
+    assert!(received.iter().all(|request| request.line == line));
+    assert!(server.stats().http2_requests > 0);
+}
+
+async fn a_proxy_over_tls_of_an_unknown_authority_is_refused<R: Drive>(
+    _: &Server,
+    _: Client<R>,
+    runtime: R,
+) {
+    let server = Server::builder().tls(true).start().expect("a server");
+    let other = Server::builder().tls(true).start().expect("a server");
+    let proxy = Peer::connect_proxy("Basic bWU6c2VjcmV0").expect("a proxy");
+    let config = other.tls_config().expect("a certificate");
+    let proxy = proxy.behind_tls(config).expect("a proxy over TLS");
+    let url = format!("https://me:secret@{}", proxy.address());
+    let client = client(&server, &url, runtime);
+    let error = client.send(maps().list()).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    let text = format!("{error} {error:?}");
+    assert!(text.contains("TLS with the proxy"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+    assert!(proxy.received().is_empty());
 }
 
 async fn a_proxy_that_refuses_is_asked_once<R: Drive>(server: &Server, _: Client<R>, runtime: R) {

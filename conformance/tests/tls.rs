@@ -15,6 +15,7 @@ suite!(
     an_expired_server_certificate_is_told_as_such,
     a_server_that_wants_a_client_certificate_says_so,
     verification_can_be_switched_off,
+    a_servers_own_certificate_does_as_authority,
 );
 
 fn maps() -> Api<ConfigMap> {
@@ -132,4 +133,35 @@ async fn verification_can_be_switched_off<R: Drive>(_: &Server, _: Client<R>, ru
         let list = client(config, &runtime).send(maps().list()).await;
         list.expect("anybody will do");
     }
+}
+
+/// As in Go, if it is good in every other way.
+async fn a_servers_own_certificate_does_as_authority<R: Drive>(
+    _: &Server,
+    _: Client<R>,
+    runtime: R,
+) {
+    let pinning = |server: &Server, pinned: &Server| {
+        config(server).ca_pem(pinned.certificate_pem().expect("a certificate"))
+    };
+    for certificate in [Certificate::Good, Certificate::SelfSigned] {
+        let server = start(Server::builder().certificate(certificate));
+        let pinned = client(pinning(&server, &server), &runtime);
+        let list = pinned.send(maps().list()).await;
+        list.expect("that is its certificate");
+        let named = pinning(&server, &server).tls_server_name("other.example");
+        let error = client(named, &runtime).send(maps().list()).await;
+        let text = story(&error.expect_err("not its name"));
+        assert!(text.contains("other.example"), "{text}");
+    }
+    for (certificate, reason) in [
+        (Certificate::Expired, "certificate expired"),
+        (Certificate::OtherName, "other.example"),
+    ] {
+        let server = start(Server::builder().certificate(certificate));
+        is_refused(&server, pinning(&server, &server), &runtime, reason).await;
+    }
+    let (server, other) = (start(Server::builder()), start(Server::builder()));
+    let config = pinning(&server, &other);
+    is_refused(&server, config, &runtime, "invalid peer certificate").await;
 }

@@ -117,7 +117,7 @@ impl<R: Drive> ClientBuilder<R> {
         };
         let connector = Connector {
             #[cfg(feature = "rustls")]
-            tls: crate::tls_config::TlsSource::new(config, self.http2)?,
+            tls: crate::tls_config::TlsSource::new(config, self.http2, self.runtime.now())?,
             runtime: self.runtime,
             endpoint: self.config.endpoint,
             proxies,

@@ -13,7 +13,12 @@ use kubewire::{Endpoint, Error, ErrorKind};
 
 use crate::connection::Transport;
 use crate::time::within;
-use crate::{Runtime, Timeouts};
+#[cfg(feature = "rustls")]
+use crate::trust::Trust;
+use crate::{Host, Timeouts};
+
+/// How much is read of a file with certificates or credentials.
+pub(crate) const MAX_FILE: usize = 1 << 20;
 
 /// The protocol of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +90,7 @@ pub(crate) struct Connector<R> {
     pub(crate) timeouts: Timeouts,
 }
 
-impl<R: Runtime> Connector<R> {
+impl<R: Host> Connector<R> {
     /// A connection, and the generation of the client certificate that it has shown.
     pub(crate) async fn connect(
         &self,
@@ -99,6 +104,7 @@ impl<R: Runtime> Connector<R> {
         }
         #[cfg(feature = "rustls")]
         {
+            self.look_at_files().await;
             let (generation, tls) = self.tls.current();
             let Some(tls) = tls else {
                 return Err(Failure::from(Error::new(
@@ -116,6 +122,23 @@ impl<R: Runtime> Connector<R> {
             let _ = purpose;
             Err(no_tls().into())
         }
+    }
+
+    /// Reads the files of authorities and certificates again, if it is time.
+    #[cfg(feature = "rustls")]
+    async fn look_at_files(&self) {
+        let due = self.tls.due(self.runtime.now());
+        if due.is_empty() {
+            return;
+        }
+        let mut files = Vec::new();
+        for path in due {
+            // Without it, those from before remain.
+            if let Ok(content) = self.runtime.read_file(path.clone(), MAX_FILE).await {
+                files.push((path, content));
+            }
+        }
+        self.tls.renew(&files);
     }
 
     /// Which client certificate new connections show.
@@ -150,11 +173,8 @@ impl<R: Runtime> Connector<R> {
         {
             let ca = ca.map(|ca| ca.load(|path| std::fs::read(path)));
             let ca = ca.transpose()?;
-            let pem = crate::tls_config::Pem {
-                ca: ca.as_ref().map(kubewire::config::Pem::as_bytes),
-                ..crate::tls_config::Pem::default()
-            };
-            let tls = crate::tls_config::TlsConfig::new(&pem, endpoint.host(), false)?;
+            let trust = Trust::by(ca.as_ref().map(kubewire::config::Pem::as_bytes))?;
+            let tls = crate::tls_config::TlsConfig::new(trust, None, endpoint.host(), false)?;
             let secured = self.secure(io, endpoint, &tls, Purpose::Upgrade, &times);
             secured.await.map(|(io, _)| io).map_err(failed)
         }

@@ -42,6 +42,8 @@ mod time;
 mod tls;
 #[cfg(feature = "rustls")]
 mod tls_config;
+#[cfg(feature = "rustls")]
+mod trust;
 
 pub use build::ClientBuilder;
 pub use client::{Client, Timeouts};

@@ -19,11 +19,8 @@ use kubewire::config::ClientCertificate;
 use kubewire::{Error, ErrorKind};
 
 use crate::Drive;
-use crate::connect::Connector;
+use crate::connect::{Connector, MAX_FILE};
 use crate::time::until;
-
-/// How much of a file is read for credentials.
-const MAX_FILE: usize = 1 << 20;
 
 /// The credentials of one client, and who waits for them.
 ///

@@ -1,26 +1,20 @@
 //! From PEM to rustls.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use kubewire::config::ClientCertificate;
+use kubewire::config::{ClientCertificate, Config, Material, Tls};
 use kubewire::{Error, ErrorKind};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::connect::Purpose;
+use crate::trust::Trust;
 
-/// PEM material, read.
-#[derive(Default)]
-pub(crate) struct Pem<'a> {
-    pub(crate) ca: Option<&'a [u8]>,
-    pub(crate) client: Option<(&'a [u8], &'a [u8])>,
-    pub(crate) insecure_skip_verify: bool,
-}
+/// How often files are looked at again, when a connection is made. As often as client-go does it.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// How to talk TLS to one server: for calls, and for upgrades, which must not end up on HTTP/2.
 #[derive(Clone)]
@@ -31,26 +25,25 @@ pub(crate) struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// `name` is what the certificate must be for: the host, or `tls-server-name`.
-    pub(crate) fn new(pem: &Pem<'_>, name: &str, http2: bool) -> Result<Self, Error> {
+    /// `name` is what the certificate must be for: the host, or `tls-server-name`. The client's certificate is given inline.
+    pub(crate) fn new(
+        trust: Trust,
+        client: Option<&ClientCertificate>,
+        name: &str,
+        http2: bool,
+    ) -> Result<Self, Error> {
         let config =
             |what: &'static str| move |source: rustls::Error| fault(what).with_source(source);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let builder = ClientConfig::builder_with_provider(trust.provider)
             .with_safe_default_protocol_versions()
-            .map_err(config("no TLS version is available"))?;
-        let builder = if pem.insecure_skip_verify {
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        } else {
-            builder.with_root_certificates(roots(pem.ca)?)
-        };
-        let mut calls = match &pem.client {
+            .map_err(config("no TLS version is available"))?
+            .dangerous()
+            .with_custom_certificate_verifier(trust.verifier);
+        let mut calls = match client {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = certificates(certificate, "the client certificate")?;
-                let key = PrivateKeyDer::from_pem_slice(key)
+            Some(client) => {
+                let chain = certificates(pem(&client.certificate), "the client certificate")?;
+                let key = PrivateKeyDer::from_pem_slice(pem(&client.key))
                     .map_err(|_| fault("the client key holds no PEM private key"))?;
                 builder.with_client_auth_cert(chain, key).map_err(config(
                     "the client certificate and key do not work together",
@@ -81,72 +74,95 @@ impl TlsConfig {
     }
 }
 
-/// The material of a client, and what was made of it with the client certificate of today.
+/// The material of a client, and what was made of it with the files and the client certificate of today.
 pub(crate) struct TlsSource {
-    pub(crate) ca: Option<kubewire::config::Pem>,
-    pub(crate) client: Option<(kubewire::config::Pem, kubewire::config::Pem)>,
-    pub(crate) name: String,
-    pub(crate) insecure_skip_verify: bool,
-    pub(crate) http2: bool,
+    /// As it was configured.
+    tls: Tls,
+    name: String,
+    http2: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Counts the client certificates that came from credentials.
+    generation: u64,
+    /// With everything inline.
+    loaded: Tls,
     /// None if the server is not https.
-    current: Mutex<(u64, Option<TlsConfig>)>,
+    config: Option<TlsConfig>,
+    looked: Instant,
 }
 
 impl TlsSource {
     /// With the configuration's own material.
-    pub(crate) fn new(config: &kubewire::config::Config, http2: bool) -> Result<Self, Error> {
-        let kubewire::config::Config { endpoint, tls, .. } = config;
-        let read =
-            |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
+    pub(crate) fn new(config: &Config, http2: bool, now: Instant) -> Result<Self, Error> {
+        let Config { endpoint, tls, .. } = config;
         let wanted = endpoint.is_https();
-        let ca = tls.ca.as_ref().filter(|_| wanted).map(read).transpose()?;
-        let client = match &tls.client {
-            Some(client) if wanted => Some((read(&client.certificate)?, read(&client.key)?)),
-            _ => None,
+        let loaded = if wanted {
+            load(tls, |path| std::fs::read(path))?
+        } else {
+            Tls::default()
         };
         let name = tls
             .server_name
             .as_deref()
             .unwrap_or_else(|| endpoint.host());
-        let source = Self {
-            ca,
-            client,
+        let made = wanted.then(|| make(&loaded, name, http2)).transpose()?;
+        Ok(Self {
+            tls: tls.clone(),
             name: name.to_owned(),
-            insecure_skip_verify: tls.dangerous_insecure_skip_verify,
             http2,
-            current: Mutex::new((0, None)),
-        };
-        if wanted {
-            let config = source.make(source.client.as_ref())?;
-            source.set(0, config);
-        }
-        Ok(source)
+            state: Mutex::new(State {
+                generation: 0,
+                loaded,
+                config: made,
+                looked: now,
+            }),
+        })
     }
 
-    fn make(
-        &self,
-        client: Option<&(kubewire::config::Pem, kubewire::config::Pem)>,
-    ) -> Result<TlsConfig, Error> {
-        let pem = Pem {
-            ca: self.ca.as_ref().map(kubewire::config::Pem::as_bytes),
-            client: client.map(|(certificate, key)| (certificate.as_bytes(), key.as_bytes())),
-            insecure_skip_verify: self.insecure_skip_verify,
-        };
-        TlsConfig::new(&pem, &self.name, self.http2)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, generation: u64, config: TlsConfig) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if generation >= current.0 {
-            *current = (generation, Some(config));
-        }
-    }
-
+    /// How to talk to the server now, and which client certificate of the credentials that shows.
     pub(crate) fn current(&self) -> (u64, Option<TlsConfig>) {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let state = self.lock();
+        (state.generation, state.config.clone())
+    }
+
+    /// The files to be read again: authorities and certificates are replaced while a program runs. Asks one caller a minute.
+    pub(crate) fn due(&self, now: Instant) -> Vec<PathBuf> {
+        let mut state = self.lock();
+        if state.config.is_none() || now.saturating_duration_since(state.looked) < LOOK {
+            return Vec::new();
+        }
+        state.looked = now;
+        let files = self.tls.materials().filter_map(Material::path);
+        files.map(Path::to_owned).collect()
+    }
+
+    /// New connections use what the files hold now, if that is of use.
+    pub(crate) fn renew(&self, files: &[(PathBuf, Vec<u8>)]) {
+        let read = |path: &Path| {
+            let file = files.iter().find(|(name, _)| name == path);
+            let content = file.map(|(_, content)| content.clone());
+            content.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+        };
+        let Ok(mut loaded) = load(&self.tls, read) else {
+            return;
+        };
+        let mut state = self.lock();
+        if loaded.client.is_none() {
+            loaded.client.clone_from(&state.loaded.client);
+        }
+        // A file that is just being written, say. Those from before still do.
+        if loaded != state.loaded
+            && let Ok(config) = make(&loaded, &self.name, self.http2)
+        {
+            state.config = Some(config);
+            state.loaded = loaded;
+        }
     }
 
     /// New connections show this certificate, or none.
@@ -155,48 +171,66 @@ impl TlsSource {
         generation: u64,
         certificate: Option<&ClientCertificate>,
     ) -> Result<(), Error> {
-        if self.current().1.is_none() {
+        let mut state = self.lock();
+        if state.config.is_none() || generation < state.generation {
             return Ok(());
         }
-        let read =
-            |material: &kubewire::config::Material| material.load(|path| std::fs::read(path));
-        let client = match certificate {
-            Some(client) => Some((read(&client.certificate)?, read(&client.key)?)),
-            None => None,
-        };
-        let config = self.make(client.as_ref())?;
-        self.set(generation, config);
+        let mut tls = state.loaded.clone();
+        tls.client = certificate.cloned();
+        let loaded = load(&tls, |path| std::fs::read(path))?;
+        state.config = Some(make(&loaded, &self.name, self.http2)?);
+        state.loaded = loaded;
+        state.generation = generation;
         Ok(())
     }
 
     /// For a proxy that is spoken to by TLS: by the authority of the cluster, without a client certificate. As in
     /// Go, what is said about verification for the server counts for its proxy too.
     pub(crate) fn for_proxy(&self, host: &str) -> Result<TlsConfig, Error> {
-        let pem = Pem {
-            ca: self.ca.as_ref().map(kubewire::config::Pem::as_bytes),
-            client: None,
-            insecure_skip_verify: self.insecure_skip_verify,
-        };
-        TlsConfig::new(&pem, host, false)
+        let trust = trust(&self.lock().loaded)?;
+        TlsConfig::new(trust, None, host, false)
     }
 }
 
-fn roots(ca: Option<&[u8]>) -> Result<RootCertStore, Error> {
-    let Some(ca) = ca else {
-        return Err(fault(
-            "no certificate authority is configured for an https server",
-        ));
+/// The same, with everything inline.
+fn load(tls: &Tls, read: impl Fn(&Path) -> std::io::Result<Vec<u8>>) -> Result<Tls, Error> {
+    let inline = |material: &mut Material| {
+        *material = Material::Data(material.load(&read)?);
+        Ok::<_, Error>(())
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca, "the certificate authority")? {
-        roots.add(certificate).map_err(|source| {
-            fault("a certificate of the certificate authority is not usable").with_source(source)
-        })?;
+    let mut loaded = tls.clone();
+    loaded.ca.as_mut().map(inline).transpose()?;
+    if let Some(client) = &mut loaded.client {
+        inline(&mut client.certificate)?;
+        inline(&mut client.key)?;
     }
-    Ok(roots)
+    Ok(loaded)
 }
 
-fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn make(loaded: &Tls, name: &str, http2: bool) -> Result<TlsConfig, Error> {
+    TlsConfig::new(trust(loaded)?, loaded.client.as_ref(), name, http2)
+}
+
+fn trust(loaded: &Tls) -> Result<Trust, Error> {
+    if loaded.dangerous_insecure_skip_verify {
+        Ok(Trust::dangerously())
+    } else {
+        Trust::by(loaded.ca.as_ref().map(pem))
+    }
+}
+
+/// What was loaded.
+fn pem(material: &Material) -> &[u8] {
+    match material {
+        Material::Data(pem) => pem.as_bytes(),
+        Material::File(_) => &[],
+    }
+}
+
+pub(crate) fn certificates(
+    pem: &[u8],
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|_| Error::new(ErrorKind::Config, format!("{what} is not valid PEM")))?;
@@ -209,47 +243,6 @@ fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'st
     Ok(certificates)
 }
 
-fn fault(what: &'static str) -> Error {
+pub(crate) fn fault(what: &'static str) -> Error {
     Error::new(ErrorKind::Config, what)
-}
-
-/// For `insecure-skip-tls-verify`: encrypts, to whoever answers.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

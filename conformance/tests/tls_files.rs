@@ -1,0 +1,177 @@
+//! Authorities that come from the system, and from files that change.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hyper::rt::Executor;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kubewire::config::Config;
+use kubewire::{Api, Endpoint};
+use kubewire_conformance::harness::{Harness, Local, LocalRuntime, Smol, TokioMulti};
+use kubewire_conformance::server::Server;
+use kubewire_driver::{Client, Host, Runtime};
+
+const URL: &str = "KUBEWIRE_TEST_URL";
+const TOKEN: &str = "KUBEWIRE_TEST_TOKEN";
+
+fn maps() -> Api<ConfigMap> {
+    Api::namespaced("default")
+}
+
+fn start() -> Server {
+    let server = Server::builder().tls(true).start();
+    server.expect("the server starts")
+}
+
+/// A directory that is gone after the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let name = format!("kubewire-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs the test below in a process of its own, since the environment is the process's. Whether it succeeded.
+fn trusts(server: &Server, variable: &str, value: &std::path::Path) -> bool {
+    let program = std::env::current_exe().expect("a program");
+    let output = Command::new(program)
+        .args(["--exact", "calls_without_an_authority", "--ignored"])
+        .env(URL, server.url())
+        .env(TOKEN, server.token())
+        .env_remove("SSL_CERT_FILE")
+        .env_remove("SSL_CERT_DIR")
+        .env(variable, value)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("running 1 test"), "{text}");
+    output.status.success()
+}
+
+#[test]
+fn without_an_authority_those_of_the_system_count() {
+    let dir = Dir::new("roots");
+    let (server, other) = (start(), start());
+    let file = dir.0.join("ca.pem");
+    std::fs::write(&file, server.ca_pem().expect("an authority")).expect("a file");
+    assert!(trusts(&server, "SSL_CERT_FILE", &file));
+    assert!(trusts(&server, "SSL_CERT_DIR", &dir.0));
+    assert!(!trusts(&other, "SSL_CERT_FILE", &file));
+}
+
+#[test]
+#[ignore = "a part of another test, which sets the environment for it"]
+fn calls_without_an_authority() {
+    let variable = |name| std::env::var(name).expect("the other test sets it");
+    let config = Config::new(Endpoint::parse(&variable(URL)).expect("a URL"));
+    let config = config.token(variable(TOKEN));
+    TokioMulti::run(async |runtime| {
+        let client = Client::builder(config.clone(), runtime).build();
+        let list = client.expect("there are roots").send(maps().list()).await;
+        list.expect("the server is trusted");
+    });
+    Smol::run(async |runtime| {
+        let client = Client::builder(config, runtime).build();
+        let list = client.expect("there are roots").send(maps().list()).await;
+        list.expect("the server is trusted");
+    });
+}
+
+/// The single-threaded runtime, with a clock that can be put forward.
+#[derive(Clone)]
+struct Ahead {
+    runtime: LocalRuntime,
+    by: Rc<Cell<Duration>>,
+}
+
+impl Runtime for Ahead {
+    type Io = <LocalRuntime as Runtime>::Io;
+    type Dial = <LocalRuntime as Runtime>::Dial;
+    type Sleep = <LocalRuntime as Runtime>::Sleep;
+
+    fn dial(&self, host: &str, port: u16) -> Self::Dial {
+        self.runtime.dial(host, port)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        let deadline = deadline.checked_sub(self.by.get());
+        self.runtime
+            .sleep_until(deadline.expect("an instant of this clock"))
+    }
+
+    fn now(&self) -> Instant {
+        self.runtime.now() + self.by.get()
+    }
+}
+
+impl Host for Ahead {}
+
+impl<F: Future + 'static> Executor<F> for Ahead {
+    fn execute(&self, task: F) {
+        self.runtime.execute(task);
+    }
+}
+
+#[test]
+fn files_are_read_again_for_new_connections_once_a_minute() -> io::Result<()> {
+    let dir = Dir::new("files");
+    let server = start();
+    let (ca, certificate, key) = (dir.0.join("ca"), dir.0.join("crt"), dir.0.join("key"));
+    let other = start();
+    std::fs::write(&ca, other.ca_pem().expect("an authority"))?;
+    let issue = || -> io::Result<()> {
+        let (pem, private) = server.issue_certificate().expect("a certificate");
+        std::fs::write(&certificate, pem)?;
+        std::fs::write(&key, private)
+    };
+    issue()?;
+    let endpoint = Endpoint::parse(&server.url()).expect("a URL");
+    let config = Config::new(endpoint)
+        .ca_file(&ca)
+        .client_files(&certificate, &key);
+    Local::run(async |runtime| {
+        let by = Rc::<Cell<Duration>>::default();
+        let runtime = Ahead {
+            runtime,
+            by: by.clone(),
+        };
+        let client = Client::builder(config, runtime).build().expect("a client");
+        let list = async || client.send(maps().list()).await;
+        list().await.expect_err("another authority");
+
+        // The cluster's authority is replaced.
+        std::fs::write(&ca, server.ca_pem().expect("an authority"))?;
+        list().await.expect_err("the file was read just now");
+        by.set(Duration::from_secs(61));
+        list().await.expect("the authority of the file");
+        assert_eq!(server.certificates_seen(), 1);
+
+        // So is the client's certificate, and what is in the file in between is of no use.
+        std::fs::write(&certificate, "-----BEGIN")?;
+        by.set(Duration::from_secs(122));
+        server.close_connections();
+        list().await.expect("the certificate from before");
+        assert_eq!(server.certificates_seen(), 1);
+        issue()?;
+        by.set(Duration::from_secs(183));
+        server.close_connections();
+        list().await.expect("the certificate of the file");
+        assert_eq!(server.certificates_seen(), 2);
+        Ok(())
+    })
+}
