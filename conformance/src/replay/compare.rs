@@ -374,7 +374,7 @@ fn body(parts: &Parts<'_>, used: &mut BTreeSet<&'static str>) -> Value {
     let Some(mut body) = body else {
         return json!({ "not JSON": String::from_utf8_lossy(bytes) });
     };
-    if super::settle(&mut body) {
+    if super::see::settle(&mut body) {
         used.insert("empty-metadata");
     }
     body
@@ -394,7 +394,7 @@ fn settle_action(place: &Place<'_>, body: &mut Value, query: &mut Vec<(String, S
     {
         metadata.remove("namespace");
     }
-    super::settle(body);
+    super::see::settle(body);
     match sub.as_str() {
         "eviction" => {
             let in_query = query

@@ -93,7 +93,7 @@ impl Expectation<'_> {
             let own = (self.shape == Shape::Discovery && code == 304)
                 || (self.shape == Shape::Health && code == 500 && failure["status"].is_null());
             if own {
-                let body = super::text(&self.answer.body);
+                let body = super::see::text(&self.answer.body);
                 let item = (self.object)(&json!({ "code": code, "body": body }));
                 return (item.into_iter().collect(), "done".into(), none);
             }
@@ -119,7 +119,7 @@ impl Expectation<'_> {
                     Ending::Truncated => fault("Truncated"),
                     Ending::Left => "open".into(),
                 };
-                (vec![super::text(&self.answer.body).into()], end, none)
+                (vec![super::see::text(&self.answer.body).into()], end, none)
             }
             Shape::Lines | Shape::Text => {
                 let end = match self.answer.ending {
@@ -127,7 +127,11 @@ impl Expectation<'_> {
                     Ending::Truncated => fault("Truncated"),
                     Ending::Left => "open".into(),
                 };
-                let lines = self.lines().map(super::text).map(Value::from).collect();
+                let lines = self
+                    .lines()
+                    .map(super::see::text)
+                    .map(Value::from)
+                    .collect();
                 (lines, end, none)
             }
             _ if left => (Vec::new(), "open".into(), none),
@@ -150,10 +154,10 @@ impl Expectation<'_> {
             return Err("Truncated");
         }
         if self.shape == Shape::Bytes {
-            return Ok(super::text(&self.answer.body).into());
+            return Ok(super::see::text(&self.answer.body).into());
         }
         if self.shape == Shape::Health {
-            let body = super::text(&self.answer.body);
+            let body = super::see::text(&self.answer.body);
             return (self.object)(&json!({ "code": 200, "body": body })).ok_or("Peer");
         }
         let value: Value = serde_json::from_slice(&self.answer.body).map_err(|_| "Peer")?;
@@ -327,7 +331,7 @@ impl Expectation<'_> {
             "kind": "Api",
             "code": code,
             "status": status.as_ref().map(status_value),
-            "body": super::text(body),
+            "body": super::see::text(body),
             "retryAfter": header.or_else(|| retry_after(status.as_ref()?)),
             "auditId": self.response.header("audit-id"),
             "is": predicates(code, status.as_ref()),

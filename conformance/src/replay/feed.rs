@@ -276,7 +276,7 @@ pub(super) fn see_fault(error: &Error) -> Value {
         "kind": "Api",
         "code": error.code().map(|code| code.as_u16()),
         "status": error.status().map(|status| status_value(&json!(status))),
-        "body": error.body().map(|body| super::text(body)),
+        "body": error.body().map(|body| super::see::text(body)),
         "retryAfter": error.retry_after().map(|wait| wait.as_secs()),
         "auditId": error.audit_id(),
         "is": is,

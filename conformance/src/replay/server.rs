@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use super::expect::Shape;
 use super::kinds::Kinds;
 use super::plan::{Common, Or, Parameters, Place, token};
+use super::run::{Check, Run};
+use super::see::text;
 use super::target::{Target, media_type};
 use super::transcript::{Body, Request, Transcript};
-use super::{Check, Run, text};
 
 /// The paths of health.
 pub(super) const HEALTH: &[&str] = &["livez", "readyz", "healthz"];

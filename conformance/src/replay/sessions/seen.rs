@@ -65,7 +65,7 @@ pub(super) enum Sent {
 /// Data, or its length and hash.
 fn show(bytes: &[u8]) -> Value {
     if bytes.len() <= 2048 {
-        super::super::text(bytes).into()
+        super::super::see::text(bytes).into()
     } else {
         json!({ "len": bytes.len(), "sha256": sha256(bytes) })
     }
