@@ -93,7 +93,7 @@ pub mod ws;
 pub use api::*;
 pub use call::{
     Call, Decode, End, Endpoint, Exchange, Json, Operation, Optional, Raw, Streaming, Unary, Verb,
-    Warning,
+    Warning, path_template,
 };
 pub use error::{BadObject, Error, ErrorKind};
 pub use limits::Limits;

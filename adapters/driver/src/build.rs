@@ -12,9 +12,10 @@ use kubewire::{Error, ErrorKind, Limits};
 
 use crate::client::Inner;
 use crate::connect::Connector;
+use crate::observe::Telemetry;
 use crate::pool::Pool;
 use crate::signer::Signer;
-use crate::{Client, Drive, Timeouts};
+use crate::{Client, Drive, Observer, Timeouts};
 
 /// Makes a [`Client`] with other than the default options.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct ClientBuilder<R> {
     exec_timeout: Option<Duration>,
     headers: Vec<(HeaderName, HeaderValue)>,
     http2: bool,
+    telemetry: Telemetry,
 }
 
 impl<R: Drive> ClientBuilder<R> {
@@ -44,6 +46,7 @@ impl<R: Drive> ClientBuilder<R> {
             exec_timeout: Some(Duration::from_mins(5)),
             headers: Vec::new(),
             http2: cfg!(feature = "http2"),
+            telemetry: Telemetry::default(),
         }
     }
 
@@ -95,6 +98,12 @@ impl<R: Drive> ClientBuilder<R> {
         self
     }
 
+    /// Who is told about requests and connections. By default nobody.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.telemetry.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Makes the client. It reads the files that the configuration names and connects to nothing.
     ///
     /// # Errors
@@ -122,6 +131,7 @@ impl<R: Drive> ClientBuilder<R> {
             endpoint: self.config.endpoint,
             proxies,
             timeouts: self.timeouts,
+            telemetry: self.telemetry,
         };
         Ok(Client {
             times: CallTimeouts::default(),

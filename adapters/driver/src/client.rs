@@ -25,6 +25,7 @@ use kubewire::{
 use crate::Drive;
 use crate::connect::Failure;
 use crate::exchange::{Answer, Items};
+use crate::observe::Record;
 use crate::open::{Handles, Openable};
 use crate::pool::{Hold, Pool};
 use crate::signer::Signer;
@@ -287,12 +288,20 @@ impl<R: Drive> Inner<R> {
             started,
             end: deadlines.end(),
         };
-        let (response, hold, fault) =
-            until(runtime, deadlines.end(), Box::pin(self.attempts(&call)))
-                .await
-                .unwrap_or_else(|| Err(Phase::Total.error()))
-                .map_err(describe)?;
+        let mut record = Record::start(&connector.telemetry, runtime, &method, &uri);
+        let work = Box::pin(self.attempts(&call, &mut record));
+        let begun = until(runtime, deadlines.end(), work)
+            .await
+            .unwrap_or_else(|| Err(Phase::Total.error()));
+        let (response, hold, fault) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                record.failed(&error);
+                return Err(describe(error));
+            }
+        };
         let (head, body) = response.into_parts();
+        record.answered(head.status);
         // A fault comes out of the answer's first poll.
         let _ = exchange.handle_head(&head);
         Ok(Answer::new(
@@ -300,14 +309,14 @@ impl<R: Drive> Inner<R> {
             self.pool.clone(),
             (body, hold),
             deadlines,
-            runtime.clone(),
+            record,
             fault,
             (method, uri),
         ))
     }
 
     /// Sends the request until there is an answer to be handed out, or no hope.
-    async fn attempts(&self, call: &Attempts<'_>) -> Result<Begun, Error> {
+    async fn attempts(&self, call: &Attempts<'_>, record: &mut Record<R>) -> Result<Begun, Error> {
         let runtime = &self.pool.connector.runtime;
         let mut authorization = self.authorize(call.request).await?;
         let (mut number, mut refreshed) = (1, false);
@@ -319,6 +328,7 @@ impl<R: Drive> Inner<R> {
                         refreshed = true;
                         if let Some(new) = self.reauthorize(call.request, old).await {
                             authorization = Some(new);
+                            record.reauthorizing();
                             continue;
                         }
                     }
@@ -343,6 +353,11 @@ impl<R: Drive> Inner<R> {
                     .flatten();
                 return Ok((response, hold, fault));
             };
+            let (status, error) = match &result {
+                Ok((response, _)) => (Some(response.status()), None),
+                Err(failure) => (None, Some(failure.error.kind())),
+            };
+            record.retrying(status, error, again);
             // Without the rest of the answer, so over HTTP/1.1 without its connection.
             drop(result);
             runtime.sleep_until(again).await;

@@ -12,6 +12,7 @@ use kubewire::proxy::{Proxy, ProxyHandshake, ProxyScheme, ProxySettings};
 use kubewire::{Endpoint, Error, ErrorKind};
 
 use crate::connection::Transport;
+use crate::observe::{Event, Open, Telemetry};
 use crate::time::within;
 #[cfg(feature = "rustls")]
 use crate::trust::Trust;
@@ -88,11 +89,35 @@ pub(crate) struct Connector<R> {
     pub(crate) tls: crate::tls_config::TlsSource,
     pub(crate) proxies: ProxySettings,
     pub(crate) timeouts: Timeouts,
+    pub(crate) telemetry: Telemetry,
 }
 
 impl<R: Host> Connector<R> {
     /// A connection, and the generation of the client certificate that it has shown.
     pub(crate) async fn connect(
+        &self,
+        purpose: Purpose,
+        times: &Times,
+    ) -> Result<(Transport<R::Io>, Protocol, u64, Open), Failure> {
+        let start = self.runtime.now();
+        let result = self.reach(purpose, times).await;
+        let duration = self.runtime.now().saturating_duration_since(start);
+        match result {
+            Ok((io, protocol, generation)) => {
+                let (http2, upgrade) = (protocol != Protocol::Http1, purpose == Purpose::Upgrade);
+                let open = self.telemetry.connected(http2, upgrade, duration);
+                Ok((io, protocol, generation, open))
+            }
+            Err(failure) => {
+                let error = failure.error.kind();
+                self.telemetry
+                    .emit(&Event::ConnectFailed { error, duration });
+                Err(failure)
+            }
+        }
+    }
+
+    async fn reach(
         &self,
         purpose: Purpose,
         times: &Times,

@@ -13,6 +13,8 @@ use hyper::client::conn::http1;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use pin_project::pin_project;
 
+use crate::observe::Open;
+
 /// The body of every request: whole, in memory.
 pub type RequestBody = Full<Bytes>;
 
@@ -171,11 +173,18 @@ impl<Io> fmt::Debug for Transport<Io> {
 pub struct H1Task<Io: Read + Write + Unpin + 'static> {
     #[pin]
     connection: http1::Connection<Transport<Io>, RequestBody>,
+    _open: Open,
 }
 
 impl<Io: Read + Write + Unpin + 'static> H1Task<Io> {
-    pub(crate) fn new(connection: http1::Connection<Transport<Io>, RequestBody>) -> Self {
-        Self { connection }
+    pub(crate) fn new(
+        connection: http1::Connection<Transport<Io>, RequestBody>,
+        open: Open,
+    ) -> Self {
+        Self {
+            connection,
+            _open: open,
+        }
     }
 }
 
@@ -199,7 +208,7 @@ pub use h2::H2Task;
 
 #[cfg(feature = "http2")]
 mod h2 {
-    use super::{Context, Future, Pin, Poll, RequestBody, Transport, fmt, pin_project};
+    use super::{Context, Future, Open, Pin, Poll, RequestBody, Transport, fmt, pin_project};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -218,6 +227,7 @@ mod h2 {
         connection: http2::Connection<Transport<R::Io>, RequestBody, R>,
         /// How many streams the server allows now, for the pool.
         max_streams: Arc<AtomicUsize>,
+        _open: Open,
     }
 
     impl<R> H2Task<R>
@@ -227,10 +237,12 @@ mod h2 {
         pub(crate) fn new(
             connection: http2::Connection<Transport<R::Io>, RequestBody, R>,
             max_streams: Arc<AtomicUsize>,
+            open: Open,
         ) -> Self {
             Self {
                 connection,
                 max_streams,
+                _open: open,
             }
         }
     }

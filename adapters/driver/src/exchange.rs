@@ -12,6 +12,7 @@ use kubewire::{Call, Decode, End, Error, ErrorKind, Exchange};
 use pin_project::pin_project;
 
 use crate::Drive;
+use crate::observe::Record;
 use crate::pool::{Hold, Pool};
 use crate::time::Alarm;
 
@@ -28,6 +29,7 @@ pub(crate) struct Answer<R: Drive, D: Decode> {
     /// The caller has an item, and the server's time does not run.
     paused: bool,
     alarm: Alarm<R>,
+    record: Record<R>,
     method: http::Method,
     uri: http::Uri,
     /// What the transport said when it broke, or why there are no better credentials.
@@ -41,18 +43,20 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         pool: Arc<Pool<R>>,
         body: (Incoming, Hold),
         deadlines: Deadlines,
-        runtime: R,
+        record: Record<R>,
         fault: Option<Error>,
         (method, uri): (http::Method, http::Uri),
     ) -> Self {
         let body = Some(body);
+        let alarm = Alarm::new(pool.connector.runtime.clone());
         Self {
             exchange,
             pool,
             body,
             deadlines,
             paused: true,
-            alarm: Alarm::new(runtime),
+            alarm,
+            record,
             method,
             uri,
             cause: fault.map(Into::into),
@@ -91,6 +95,7 @@ impl<R: Drive, D: Decode> Answer<R, D> {
                     self.deadlines.handle_progress(self.alarm.now());
                     self.alarm.set(self.deadlines.poll_timeout());
                     if let Ok(data) = frame.into_data() {
+                        self.record.received(data.len());
                         let _ = self.exchange.handle_data(data);
                     }
                 }
@@ -103,6 +108,7 @@ impl<R: Drive, D: Decode> Answer<R, D> {
                     if let Some((_, hold)) = self.body.take() {
                         self.pool.checkin(hold);
                     }
+                    self.record.complete();
                     let _ = self.exchange.handle_end(End::Clean);
                 }
                 Poll::Pending => {
@@ -128,6 +134,7 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         let mut error = error.with_request(&self.method, &self.uri);
         if error.kind() != ErrorKind::Object {
             self.failed = true;
+            self.record.failed(&error);
             // The rest of the answer is of no use; without it the connection is not either.
             self.body = None;
             if let Some(cause) = self.cause.take() {

@@ -29,6 +29,7 @@ mod halves;
 mod host;
 #[cfg(feature = "kubeconfig")]
 pub mod load;
+mod observe;
 mod open;
 mod pool;
 mod process;
@@ -42,6 +43,8 @@ mod time;
 mod tls;
 #[cfg(feature = "rustls")]
 mod tls_config;
+#[cfg(feature = "tracing")]
+mod trace;
 #[cfg(feature = "rustls")]
 mod trust;
 
@@ -54,6 +57,7 @@ pub use forward::{Forward, PortStream, TunnelHandle};
 pub use forwarder::{Forwarder, Listen, PortListener};
 pub use halves::{Reader, Writer};
 pub use host::{Host, read_start};
+pub use observe::{Event, Observer, RequestInfo};
 pub use open::{Handles, Openable};
 pub use process::{Output, Process};
 pub use program::{program, program_output};

@@ -24,6 +24,7 @@ use crate::client::{Inner, failed};
 use crate::connect::Purpose;
 use crate::connection::{RequestBody, Transport};
 use crate::forward::{Forward, TunnelHandle};
+use crate::observe::{Open, Record};
 use crate::process::Process;
 use crate::session::{Handle, SessionTask, Shared};
 use crate::time::{until, within};
@@ -118,17 +119,36 @@ pub(crate) async fn open<R: Drive, P: Openable>(
     let describe = |error: Error| error.with_request(&method, &uri);
     let times = connector.timeouts.phases.of(times, Duty::Session);
     let end = Deadlines::new(times, runtime.now()).end();
-    let work = Box::pin(begin(client, &request, handshake, &times, end));
-    let (io, early, handshake) = until(runtime, end, work)
+    let mut record = Record::start(&connector.telemetry, runtime, &method, &uri);
+    let work = Box::pin(begin(
+        client,
+        &request,
+        handshake,
+        (&times, end),
+        &mut record,
+    ));
+    let switched = until(runtime, end, work)
         .await
-        .unwrap_or_else(|| Err(Phase::Total.error()))
-        .map_err(describe)?;
+        .unwrap_or_else(|| Err(Phase::Total.error()));
     let now = runtime.now();
-    let session = handshake.finish(now).map_err(describe)?;
+    let opened = switched.and_then(|switched| {
+        let session = switched.handshake.finish(now)?;
+        Ok((session, switched.io, switched.early, switched.open))
+    });
+    let (session, io, early, open) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            record.failed(&error);
+            return Err(describe(error));
+        }
+    };
+    record.answered(StatusCode::SWITCHING_PROTOCOLS);
+    record.complete();
+    drop(record);
     let (shared, handles) = P::share(session, client.limits.max_body);
     // What came with the answer.
     shared.handle_input(&early, now);
-    runtime.execute(SessionTask::new(runtime.clone(), io, shared));
+    runtime.execute(SessionTask::new(runtime.clone(), io, shared, open));
     Ok(handles)
 }
 
@@ -137,9 +157,9 @@ async fn begin<R: Drive, P: Offer>(
     client: &Inner<R>,
     request: &Request<Bytes>,
     mut handshake: Handshake<P>,
-    times: &Times,
-    end: Option<Instant>,
-) -> Result<(Transport<R::Io>, Bytes, Handshake<P>), Error> {
+    (times, end): (&Times, Option<Instant>),
+    record: &mut Record<R>,
+) -> Result<Switched<R::Io, P>, Error> {
     let connector = &client.pool.connector;
     let runtime = &connector.runtime;
     let started = runtime.now();
@@ -154,12 +174,13 @@ async fn begin<R: Drive, P: Offer>(
             };
             client.decide(Repeat::Upgrade, attempt, outcome, end)
         };
-        let io = match connector.connect(Purpose::Upgrade, times).await {
-            Ok((io, ..)) => io,
+        let (io, open) = match connector.connect(Purpose::Upgrade, times).await {
+            Ok((io, _, _, open)) => (io, open),
             Err(failure) => {
                 let Some(again) = decide(failure.outcome, false) else {
                     return Err(failure.error);
                 };
+                record.retrying(None, Some(failure.error.kind()), again);
                 runtime.sleep_until(again).await;
                 number += 1;
                 continue;
@@ -170,7 +191,8 @@ async fn begin<R: Drive, P: Offer>(
         connector.endpoint.origin_form(&mut signed)?;
         let again = |head: &http::response::Parts| {
             if head.status != StatusCode::UNAUTHORIZED {
-                return decide(failed(head.status, &head.headers), true).map(Again::Later);
+                let at = decide(failed(head.status, &head.headers), true)?;
+                return Some(Again::Later(head.status, at));
             }
             let first = !std::mem::replace(&mut refreshed, true);
             let old = authorization.as_ref().filter(|_| first)?;
@@ -180,12 +202,24 @@ async fn begin<R: Drive, P: Offer>(
         let exchange = shake_hands(io, signed, handshake, again);
         match within(runtime, times.head, exchange).await {
             None => return Err(Phase::Head.error()),
-            Some(Ok(Shaken::Switched(io, early, handshake))) => return Ok((io, early, handshake)),
+            Some(Ok(Shaken::Switched(io, early, handshake))) => {
+                return Ok(Switched {
+                    io,
+                    early,
+                    handshake,
+                    open,
+                });
+            }
             Some(Ok(Shaken::Refused(unused, again))) => {
+                drop(open);
                 handshake = unused;
-                if let Again::Later(at) = again {
-                    runtime.sleep_until(at).await;
-                    number += 1;
+                match again {
+                    Again::Now => record.reauthorizing(),
+                    Again::Later(status, at) => {
+                        record.retrying(Some(status), None, at);
+                        runtime.sleep_until(at).await;
+                        number += 1;
+                    }
                 }
             }
             Some(Err(error)) => {
@@ -205,7 +239,17 @@ async fn begin<R: Drive, P: Offer>(
 enum Again {
     /// With other credentials.
     Now,
-    Later(Instant),
+    /// After a refusal with this status.
+    Later(StatusCode, Instant),
+}
+
+/// A connection that has become the session's.
+struct Switched<Io, P: Offer> {
+    io: Transport<Io>,
+    /// What came with the answer.
+    early: Bytes,
+    handshake: Handshake<P>,
+    open: Open,
 }
 
 /// How an attempt went.

@@ -263,7 +263,8 @@ impl<R: Drive> Pool<R> {
     }
 
     async fn establish(&self, times: &Times) -> Result<Lease, Failure> {
-        let (io, protocol, generation) = self.connector.connect(Purpose::Calls, times).await?;
+        let (io, protocol, generation, open) =
+            self.connector.connect(Purpose::Calls, times).await?;
         let refusal = io.refusal();
         let failed = |error: hyper::Error| {
             let (fault, error) = blame(&self.connector.endpoint, &refusal, error);
@@ -278,7 +279,8 @@ impl<R: Drive> Pool<R> {
         let lease = match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
-                self.connector.runtime.execute(H1Task::new(connection));
+                let task = H1Task::new(connection, open);
+                self.connector.runtime.execute(task);
                 Lease::Http1 {
                     sender,
                     generation,
@@ -301,7 +303,7 @@ impl<R: Drive> Pool<R> {
                 }
                 let (sender, connection) = builder.handshake(io).await.map_err(failed)?;
                 let max_streams = Arc::new(AtomicUsize::new(MAX_STREAMS));
-                let task = crate::connection::H2Task::new(connection, max_streams.clone());
+                let task = crate::connection::H2Task::new(connection, max_streams.clone(), open);
                 self.connector.runtime.execute(task);
                 let shared = Shared {
                     sender,

@@ -17,6 +17,7 @@ use kubewire::{Error, ErrorKind};
 
 use crate::Runtime;
 use crate::connection::Transport;
+use crate::observe::Open;
 use crate::time::Alarm;
 
 /// Bytes read at once.
@@ -413,10 +414,11 @@ pub struct SessionTask<R: Runtime> {
     alarm: Alarm<R>,
     buffer: Box<[u8]>,
     flushed: bool,
+    _open: Open,
 }
 
 impl<R: Runtime> SessionTask<R> {
-    pub(crate) fn new(runtime: R, io: Transport<R::Io>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(runtime: R, io: Transport<R::Io>, shared: Arc<Shared>, open: Open) -> Self {
         let buffer = vec![0; CHUNK].into_boxed_slice();
         Self {
             io,
@@ -424,6 +426,7 @@ impl<R: Runtime> SessionTask<R> {
             alarm: Alarm::new(runtime),
             buffer,
             flushed: true,
+            _open: open,
         }
     }
 

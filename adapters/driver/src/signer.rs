@@ -20,6 +20,7 @@ use kubewire::{Error, ErrorKind};
 
 use crate::Drive;
 use crate::connect::{Connector, MAX_FILE};
+use crate::observe::Event;
 use crate::time::until;
 
 /// The credentials of one client, and who waits for them.
@@ -112,7 +113,12 @@ impl Signer {
                 _ => Outcome::Unknown,
             }
         };
+        let start = runtime.now();
         let outcome = until(runtime, deadline, work).await;
+        connector.telemetry.emit(&Event::Refreshed {
+            in_time: outcome.is_some(),
+            duration: runtime.now().saturating_duration_since(start),
+        });
         let (now, wall) = (runtime.now(), runtime.wall());
         let mut state = self.lock();
         let credentials = &mut state.credentials;

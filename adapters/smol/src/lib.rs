@@ -24,8 +24,8 @@ pub use kubewire;
 #[cfg(feature = "copy")]
 pub use kubewire_driver::copy;
 pub use kubewire_driver::{
-    Cache, Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, Timeouts,
-    TunnelHandle, Writer,
+    Cache, Event, Forward, Forwarder, Observer, Output, PortListener, PortStream, Process, Reader,
+    RequestInfo, Timeouts, TunnelHandle, Writer,
 };
 pub use runtime::{Dial, Sleep, SmolRuntime};
 

@@ -6,6 +6,7 @@ mod exchange;
 mod gzip;
 mod headers;
 mod json;
+mod template;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub use decode::{Decode, End, Streaming, Unary};
 pub use endpoint::Endpoint;
 pub use exchange::Exchange;
 pub use headers::Warning;
+pub use template::path_template;
 
 pub use json::{Json, Optional, Raw};
 pub(crate) use json::{decode, identify};
