@@ -1,30 +1,44 @@
-//! A blocking Kubernetes client in one file: the core and `std::net`, nothing else.
+//! A blocking Kubernetes client in one file: the core, `std::net`, and rustls for https. Take it along: everything above
+//! the demonstration at its end is a module that can be used as it is.
 //!
 //! ```text
 //! cargo run -p kubewire-conformance --bin apiserver      # prints a URL and a token
-//! cargo run -p kubewire --example blocking -- URL TOKEN
+//! cargo run -p kubewire --example blocking -- URL TOKEN [CA-FILE]
 //! ```
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "a transport is what the core is not"
 )]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
+use kubewire::config::Config;
 use kubewire::stream::WatchEvent;
 use kubewire::{
     Api, ApiResource, Call, Decode, Dynamic, End, Endpoint, Error, ErrorKind, Limits, Operation,
     Patch,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 /// Carries calls over one connection each.
 pub(crate) struct Blocking {
     endpoint: Endpoint,
-    token: String,
+    namespace: String,
+    token: Option<http::HeaderValue>,
+    tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
 }
+
+/// A connection, with or without TLS.
+trait Connection: Read + Write {}
+
+impl<C: Read + Write> Connection for C {}
 
 /// The items of one call: reads as much as the next item needs.
 pub(crate) struct Items<'a, D: Decode> {
@@ -34,11 +48,16 @@ pub(crate) struct Items<'a, D: Decode> {
 }
 
 impl Blocking {
-    /// A client of the server at `url`, which must be plain `http`.
-    pub(crate) fn new(url: &str, token: &str) -> Result<Self, Error> {
+    /// A client of the server of this configuration, with its static token or password and its authority.
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        config.check()?;
+        let endpoint = config.endpoint.clone();
+        let tls = endpoint.is_https().then(|| tls(config)).transpose()?;
         Ok(Self {
-            endpoint: Endpoint::parse(url)?,
-            token: token.to_owned(),
+            endpoint,
+            namespace: config.namespace.clone(),
+            token: config.auth.header()?,
+            tls,
         })
     }
 
@@ -47,7 +66,7 @@ impl Blocking {
         &self,
         operation: O,
     ) -> Result<Items<'_, O::Decoder>, Error> {
-        self.begin(operation.into_call_in(Some("default"))?)
+        self.begin(operation.into_call_in(Some(&self.namespace))?)
     }
 
     /// Carries a call that has one answer.
@@ -76,17 +95,25 @@ impl Blocking {
         &self,
         request: &http::Request<bytes::Bytes>,
     ) -> io::Result<(http::response::Parts, Body)> {
-        let mut socket = TcpStream::connect((self.endpoint.host(), self.endpoint.port()))?;
+        let socket = TcpStream::connect((self.endpoint.host(), self.endpoint.port()))?;
         socket.set_read_timeout(Some(Duration::from_mins(1)))?;
+        let mut socket: Box<dyn Connection> = match &self.tls {
+            None => Box::new(socket),
+            Some((config, name)) => {
+                let session = rustls::ClientConnection::new(config.clone(), name.clone());
+                let session = session.map_err(io::Error::other)?;
+                Box::new(rustls::StreamOwned::new(session, socket))
+            }
+        };
         let mut text = format!(
-            "{} {} HTTP/1.1\r\nauthorization: Bearer {}\r\nconnection: close\r\ncontent-length: {}\r\n",
+            "{} {} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
             request.method(),
             request.uri(),
-            self.token,
             request.body().len()
         )
         .into_bytes();
-        for (name, value) in request.headers() {
+        let token = self.token.iter().map(|token| (&AUTHORIZATION, token));
+        for (name, value) in request.headers().iter().chain(token) {
             text.extend_from_slice(name.as_str().as_bytes());
             text.extend_from_slice(b": ");
             text.extend_from_slice(value.as_bytes());
@@ -95,8 +122,33 @@ impl Blocking {
         text.extend_from_slice(b"\r\n");
         text.extend_from_slice(request.body());
         socket.write_all(&text)?;
+        socket.flush()?;
         read_head(BufReader::new(socket))
     }
+}
+
+/// HTTP/1.1 over TLS, by the configuration's authority.
+fn tls(config: &Config) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), Error> {
+    let wrong = |what: &'static str| Error::new(ErrorKind::Config, what);
+    let ca = config.tls.ca.as_ref();
+    let ca = ca.ok_or_else(|| wrong("no certificate authority is configured"))?;
+    let ca = ca.load(|path| std::fs::read(path))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        let certificate = certificate.map_err(|_| wrong("the authority is not valid PEM"))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| wrong("the authority is not usable").with_source(error))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong("no TLS version is available").with_source(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = config.tls.server_name.as_deref();
+    let name = name.unwrap_or_else(|| config.endpoint.host()).to_owned();
+    let name = ServerName::try_from(name).map_err(|_| wrong("the server's name is not valid"))?;
+    Ok((Arc::new(tls), name))
 }
 
 impl<D: Decode> Iterator for Items<'_, D> {
@@ -127,7 +179,7 @@ impl<D: Decode> Iterator for Items<'_, D> {
 
 /// A body in one of HTTP/1.1's framings.
 struct Body {
-    socket: BufReader<TcpStream>,
+    socket: BufReader<Box<dyn Connection>>,
     framing: Framing,
 }
 
@@ -138,7 +190,9 @@ enum Framing {
     Done,
 }
 
-fn read_head(mut socket: BufReader<TcpStream>) -> io::Result<(http::response::Parts, Body)> {
+fn read_head(
+    mut socket: BufReader<Box<dyn Connection>>,
+) -> io::Result<(http::response::Parts, Body)> {
     let status = line(&mut socket)?;
     let code = status.split(' ').nth(1).ok_or_else(garbage)?;
     let mut response = http::Response::builder().status(code);
@@ -199,7 +253,7 @@ impl Body {
     }
 }
 
-fn line(socket: &mut BufReader<TcpStream>) -> io::Result<String> {
+fn line(socket: &mut BufReader<Box<dyn Connection>>) -> io::Result<String> {
     let mut line = String::new();
     socket.by_ref().take(64 << 10).read_line(&mut line)?;
     line.strip_suffix("\r\n")
@@ -218,8 +272,8 @@ fn transport(error: io::Error) -> Error {
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
 
 /// Applies, gets, lists and watches a `ConfigMap`.
-pub(crate) fn demo(url: &str, token: &str) -> Result<(), Error> {
-    let client = Blocking::new(url, token)?;
+pub(crate) fn demo(config: &Config) -> Result<(), Error> {
+    let client = Blocking::new(config)?;
     let maps = Api::dynamic(MAPS).in_namespace("default");
     let mut map = Dynamic::new(&MAPS, "blocking");
     map.set("data", &serde_json::json!({"colour": "green"}))?;
@@ -264,11 +318,22 @@ pub(crate) fn demo(url: &str, token: &str) -> Result<(), Error> {
 #[allow(dead_code, reason = "a test includes this file")]
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [url, token] = arguments.as_slice() else {
-        eprintln!("usage: blocking URL TOKEN");
-        std::process::exit(2);
+    let (url, token, ca) = match arguments.as_slice() {
+        [url, token] => (url, token, None),
+        [url, token, ca] => (url, token, Some(ca)),
+        _ => {
+            eprintln!("usage: blocking URL TOKEN [CA-FILE]");
+            std::process::exit(2);
+        }
     };
-    if let Err(error) = demo(url, token) {
+    let result = Endpoint::parse(url).and_then(|endpoint| {
+        let mut config = Config::new(endpoint).token(token.as_str());
+        if let Some(ca) = ca {
+            config = config.ca_file(ca);
+        }
+        demo(&config)
+    });
+    if let Err(error) = result {
         eprintln!("{error}");
         std::process::exit(1);
     }

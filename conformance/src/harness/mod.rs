@@ -1,6 +1,7 @@
 //! Executors to run the same scenario on.
 
 mod local;
+mod local_host;
 mod relay;
 
 use std::future::{Future, poll_fn};
@@ -17,7 +18,7 @@ use kubewire_driver::{Client, ClientBuilder, Drive};
 use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
 
-pub use local::{LocalIo, LocalRuntime, LocalSleep};
+pub use local::{LocalIo, LocalRuntime};
 pub use relay::Relay;
 
 use crate::server::Server;
