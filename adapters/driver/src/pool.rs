@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -19,6 +20,9 @@ use crate::connection::{H1Task, Refusal, RequestBody};
 
 /// HTTP/1.1 connections kept without a request.
 const MAX_IDLE: usize = 32;
+/// How long they are kept. API servers close them after as long; what closes them without a word, such as a NAT in between, mostly
+/// takes longer.
+const IDLE: Duration = Duration::from_secs(90);
 /// Streams on one HTTP/2 connection; Kubernetes API servers allow exactly so many.
 #[cfg(feature = "http2")]
 const MAX_STREAMS: usize = 100;
@@ -38,7 +42,8 @@ pub(crate) struct Pool<R> {
 struct State {
     /// Which client certificate the connections here have shown. Others only finish what they are doing.
     generation: u64,
-    idle: Vec<http1::SendRequest<RequestBody>>,
+    /// Each with the end of its last answer.
+    idle: Vec<(http1::SendRequest<RequestBody>, Instant)>,
     #[cfg(feature = "http2")]
     shared: Vec<Shared>,
     /// What the server spoke last.
@@ -206,8 +211,9 @@ impl<R: Drive> Pool<R> {
     }
 
     fn step(&self, waited_for: Option<u64>) -> Result<Step<'_, R>, Failure> {
+        let now = self.connector.runtime.now();
         let mut state = self.lock();
-        if let Some(lease) = state.take() {
+        if let Some(lease) = state.take(now) {
             return Ok(Step::Use(lease));
         }
         if let Some((failed, error)) = &state.failed
@@ -347,12 +353,13 @@ impl<R: Drive> Pool<R> {
         match hold {
             Hold::Http1(None, _) => {}
             Hold::Http1(Some(sender), generation) => {
+                let now = self.connector.runtime.now();
                 let mut state = self.lock();
                 if generation == state.generation
                     && !sender.is_closed()
                     && state.idle.len() < MAX_IDLE
                 {
-                    state.idle.push(sender);
+                    state.idle.push((sender, now));
                 }
             }
             #[cfg(feature = "http2")]
@@ -362,7 +369,7 @@ impl<R: Drive> Pool<R> {
 }
 
 impl State {
-    fn take(&mut self) -> Option<Lease> {
+    fn take(&mut self, now: Instant) -> Option<Lease> {
         #[cfg(feature = "http2")]
         {
             self.shared.retain(|shared| !shared.sender.is_closed());
@@ -377,10 +384,12 @@ impl State {
                 return Some(shared.lease(None));
             }
         }
-        self.idle.retain(|sender| !sender.is_closed());
+        self.idle.retain(|(sender, since)| {
+            !sender.is_closed() && now.saturating_duration_since(*since) < IDLE
+        });
         // The one used last is the least likely to be stale.
         let generation = self.generation;
-        self.idle.pop().map(|sender| Lease::Http1 {
+        self.idle.pop().map(|(sender, _)| Lease::Http1 {
             sender,
             generation,
             fresh: None,
@@ -501,26 +510,19 @@ struct SharedTimer(Arc<dyn hyper::rt::Timer + Send + Sync>);
 
 #[cfg(feature = "http2")]
 impl hyper::rt::Timer for SharedTimer {
-    fn sleep(&self, duration: std::time::Duration) -> std::pin::Pin<Box<dyn hyper::rt::Sleep>> {
+    fn sleep(&self, duration: Duration) -> std::pin::Pin<Box<dyn hyper::rt::Sleep>> {
         self.0.sleep(duration)
     }
 
-    fn sleep_until(
-        &self,
-        deadline: std::time::Instant,
-    ) -> std::pin::Pin<Box<dyn hyper::rt::Sleep>> {
+    fn sleep_until(&self, deadline: Instant) -> std::pin::Pin<Box<dyn hyper::rt::Sleep>> {
         self.0.sleep_until(deadline)
     }
 
-    fn now(&self) -> std::time::Instant {
+    fn now(&self) -> Instant {
         self.0.now()
     }
 
-    fn reset(
-        &self,
-        sleep: &mut std::pin::Pin<Box<dyn hyper::rt::Sleep>>,
-        deadline: std::time::Instant,
-    ) {
+    fn reset(&self, sleep: &mut std::pin::Pin<Box<dyn hyper::rt::Sleep>>, deadline: Instant) {
         self.0.reset(sleep, deadline);
     }
 }

@@ -1,5 +1,6 @@
 //! Executors to run the same scenario on.
 
+mod ahead;
 mod local;
 mod local_host;
 mod relay;
@@ -18,6 +19,7 @@ use kubewire_driver::{Client, ClientBuilder, Drive};
 use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
 
+pub use ahead::Ahead;
 pub use local::{LocalIo, LocalRuntime};
 pub use relay::Relay;
 

@@ -1,20 +1,16 @@
 //! Authorities that come from the system, and from files that change.
 
-use std::cell::Cell;
-use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::rt::Executor;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubewire::config::Config;
 use kubewire::{Api, Endpoint};
-use kubewire_conformance::harness::{Harness, Local, LocalRuntime, Smol, TokioMulti};
+use kubewire_conformance::harness::{Ahead, Harness, Local, Smol, TokioMulti};
 use kubewire_conformance::server::Server;
-use kubewire_driver::{Client, Host, Runtime};
+use kubewire_driver::Client;
 
 const URL: &str = "KUBEWIRE_TEST_URL";
 const TOKEN: &str = "KUBEWIRE_TEST_TOKEN";
@@ -92,41 +88,6 @@ fn calls_without_an_authority() {
     });
 }
 
-/// The single-threaded runtime, with a clock that can be put forward.
-#[derive(Clone)]
-struct Ahead {
-    runtime: LocalRuntime,
-    by: Rc<Cell<Duration>>,
-}
-
-impl Runtime for Ahead {
-    type Io = <LocalRuntime as Runtime>::Io;
-    type Dial = <LocalRuntime as Runtime>::Dial;
-    type Sleep = <LocalRuntime as Runtime>::Sleep;
-
-    fn dial(&self, host: &str, port: u16) -> Self::Dial {
-        self.runtime.dial(host, port)
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
-        let deadline = deadline.checked_sub(self.by.get());
-        self.runtime
-            .sleep_until(deadline.expect("an instant of this clock"))
-    }
-
-    fn now(&self) -> Instant {
-        self.runtime.now() + self.by.get()
-    }
-}
-
-impl Host for Ahead {}
-
-impl<F: Future + 'static> Executor<F> for Ahead {
-    fn execute(&self, task: F) {
-        self.runtime.execute(task);
-    }
-}
-
 #[test]
 fn files_are_read_again_for_new_connections_once_a_minute() -> io::Result<()> {
     let dir = Dir::new("files");
@@ -145,11 +106,8 @@ fn files_are_read_again_for_new_connections_once_a_minute() -> io::Result<()> {
         .ca_file(&ca)
         .client_files(&certificate, &key);
     Local::run(async |runtime| {
-        let by = Rc::<Cell<Duration>>::default();
-        let runtime = Ahead {
-            runtime,
-            by: by.clone(),
-        };
+        let runtime = Ahead::new(runtime);
+        let by = runtime.by();
         let client = Client::builder(config, runtime).build().expect("a client");
         let list = async || client.send(maps().list()).await;
         list().await.expect_err("another authority");
@@ -174,4 +132,22 @@ fn files_are_read_again_for_new_connections_once_a_minute() -> io::Result<()> {
         assert_eq!(server.certificates_seen(), 2);
         Ok(())
     })
+}
+
+/// Nobody says so when a NAT on the way has forgotten a connection.
+#[test]
+fn a_connection_without_a_request_is_not_kept_for_ever() {
+    let server = Server::start().expect("the server starts");
+    let config = Config::new(Endpoint::parse(&server.url()).expect("a URL"));
+    let config = config.token(server.token());
+    Local::run(async |runtime| {
+        let runtime = Ahead::new(runtime);
+        let by = runtime.by();
+        let client = Client::builder(config, runtime).build().expect("a client");
+        for (seconds, opened) in [(0, 1), (60, 1), (120, 1), (220, 2)] {
+            by.set(Duration::from_secs(seconds));
+            client.send(maps().list()).await.expect("a list");
+            assert_eq!(server.stats().connections_opened, opened, "{seconds}");
+        }
+    });
 }
