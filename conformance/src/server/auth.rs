@@ -8,6 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
+use serde_json::{Value, json};
+
+use super::query::percent_decode;
 use super::random;
 use super::status::{Failure, Result, quote};
 use super::time::Timestamp;
@@ -19,19 +22,65 @@ pub(crate) const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io."
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) name: String,
+    pub(crate) uid: String,
     pub(crate) groups: Vec<String>,
+    pub(crate) extra: BTreeMap<String, Vec<String>>,
 }
+
+/// Who asks, and on whose behalf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) user: User,
+    pub(crate) impersonator: Option<User>,
+}
+
+const ANONYMOUS: &str = "system:anonymous";
+const VIEWER: &str = "viewer";
 
 impl User {
     fn new(name: &str, groups: &[&str]) -> Self {
         Self {
             name: name.to_owned(),
+            uid: String::new(),
             groups: groups.iter().map(|&g| g.to_owned()).collect(),
+            extra: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn named<'a>(name: &str, groups: impl Iterator<Item = &'a str>) -> Self {
+        Self::new(name, &groups.collect::<Vec<_>>())
+    }
+
+    fn anonymous() -> Self {
+        Self::new(ANONYMOUS, &["system:unauthenticated"])
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.name == ANONYMOUS
+    }
+
+    pub(crate) fn is_viewer(&self) -> bool {
+        self.name == VIEWER
+    }
+
+    /// As reviews tell it.
+    pub(crate) fn info(&self) -> Value {
+        let mut info = json!({"username": self.name, "groups": self.groups});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 
     pub(crate) fn admin() -> Self {
         Self::new("admin", &["system:masters", "system:authenticated"])
+    }
+
+    fn viewer() -> Self {
+        Self::new(VIEWER, &["system:authenticated"])
     }
 }
 
@@ -39,6 +88,7 @@ impl User {
 #[derive(Debug)]
 pub(crate) struct Auth {
     admin: String,
+    viewer: String,
     issued: Mutex<BTreeMap<String, (User, i64)>>,
 }
 
@@ -46,12 +96,17 @@ impl Auth {
     pub(crate) fn new() -> Self {
         Self {
             admin: random::hex(16),
+            viewer: random::hex(16),
             issued: Mutex::default(),
         }
     }
 
     pub(crate) fn admin_token(&self) -> &str {
         &self.admin
+    }
+
+    pub(crate) fn viewer_token(&self) -> &str {
+        &self.viewer
     }
 
     /// Makes a token for a service account that is good until `expires`.
@@ -83,31 +138,45 @@ impl Auth {
         if token == self.admin {
             return Some(User::admin());
         }
+        if token == self.viewer {
+            return Some(User::viewer());
+        }
         let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         let (user, expires) = issued.get(token)?;
         (*expires > Timestamp::now().seconds).then(|| user.clone())
     }
 
     /// Finds out who sent a request; a client certificate counts before any token.
-    pub(crate) fn authenticate(&self, certificate: bool, headers: &HeaderMap) -> Result<User> {
+    pub(crate) fn authenticate(&self, certificate: bool, headers: &HeaderMap) -> Result<Identity> {
         let user = if certificate {
             User::admin()
         } else {
-            let token = bearer(headers)
-                .or_else(|| protocol_token(headers))
-                .ok_or_else(Failure::unauthorized)?;
-            self.token_user(&token).ok_or_else(Failure::unauthorized)?
+            match bearer(headers).or_else(|| protocol_token(headers)) {
+                Some(token) => self.token_user(&token).ok_or_else(Failure::unauthorized)?,
+                // A token alone is no offer: it is refused rather than overlooked.
+                None if offers_token(headers) => return Err(Failure::unauthorized()),
+                None => User::anonymous(),
+            }
         };
-        impersonated(headers).map(|impersonated| impersonated.unwrap_or(user))
+        Ok(match impersonated(headers)? {
+            None => Identity {
+                user,
+                impersonator: None,
+            },
+            Some(other) => Identity {
+                user: other,
+                impersonator: Some(user),
+            },
+        })
     }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim().to_owned())
+    // Other schemes, and an empty token, are no credentials.
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 fn protocol_token(headers: &HeaderMap) -> Option<String> {
@@ -125,6 +194,12 @@ fn protocol_token(headers: &HeaderMap) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+fn offers_token(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut offers = offers.filter_map(|value| value.to_str().ok());
+    offers.any(|value| value.contains(TOKEN_PROTOCOL))
+}
+
 fn impersonated(headers: &HeaderMap) -> Result<Option<User>> {
     let text = |name: &str| {
         headers
@@ -140,11 +215,20 @@ fn impersonated(headers: &HeaderMap) -> Result<Option<User>> {
         .collect();
     match text("impersonate-user") {
         Some(name) => {
-            let mut user = User {
-                name: name.to_owned(),
-                groups,
-            };
+            let mut user = User::new(name, &[]);
+            user.groups = groups;
+            if let Some(rest) = name.strip_prefix("system:serviceaccount:")
+                && user.groups.is_empty()
+            {
+                let namespace = rest.split(':').next().unwrap_or_default();
+                user.groups = vec![
+                    "system:serviceaccounts".into(),
+                    format!("system:serviceaccounts:{namespace}"),
+                ];
+            }
             user.groups.push("system:authenticated".into());
+            user.uid = text("impersonate-uid").unwrap_or_default().into();
+            user.extra = extra(headers);
             Ok(Some(user))
         }
         None if groups.is_empty() => Ok(None),
@@ -154,9 +238,23 @@ fn impersonated(headers: &HeaderMap) -> Result<Option<User>> {
                 "requested &user.DefaultInfo{{Name:\"\", UID:\"\", Groups:[]string{{{}}}, \
                  Extra:map[string][]string(nil)}} without impersonating a user name",
                 quoted.join(", ")
-            )))
+            ))
+            .nosniff())
         }
     }
+}
+
+/// `Impersonate-Extra-NAME`, where the name is percent-encoded.
+fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in headers {
+        let key = name.as_str().strip_prefix("impersonate-extra-");
+        let key = key.and_then(|key| percent_decode(key, false));
+        if let (Some(key), Ok(value)) = (key, value.to_str()) {
+            extra.entry(key).or_default().push(value.to_owned());
+        }
+    }
+    extra
 }
 
 #[cfg(test)]
@@ -170,7 +268,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             auth.authenticate(false, &headers)
-                .map(|u| u.name)
+                .map(|identity| identity.user.name)
                 .map_err(|f| f.code())
         };
         assert_eq!(
@@ -178,14 +276,19 @@ mod tests {
             Ok("admin".into())
         );
         assert_eq!(ask("authorization", "Bearer nope"), Err(401));
+        assert_eq!(ask("authorization", "Bearer "), Ok(ANONYMOUS.into()));
         assert_eq!(
             auth.authenticate(false, &HeaderMap::new())
-                .unwrap_err()
-                .code(),
-            401
+                .unwrap()
+                .user
+                .name,
+            ANONYMOUS
         );
         assert_eq!(
-            auth.authenticate(true, &HeaderMap::new()).unwrap().name,
+            auth.authenticate(true, &HeaderMap::new())
+                .unwrap()
+                .user
+                .name,
             "admin"
         );
         let encoded = URL_SAFE_NO_PAD.encode(auth.admin_token());

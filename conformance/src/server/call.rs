@@ -18,6 +18,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) user: User,
+    /// Who asked, if `user` is somebody else.
+    pub(crate) impersonator: Option<User>,
     pub(crate) body: Bytes,
 }
 

@@ -34,10 +34,11 @@ pub(crate) fn bootstrap(app: &App) {
             name,
             json!({"metadata": {"name": "default"}}),
         );
+        authority(app, name);
     }
     let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}]);
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-    let service = json!({"metadata": {"name": "kubernetes", "labels": labels}, "spec": {"clusterIP": "10.96.0.1", "ports": ports}});
+    let service = json!({"metadata": {"name": "kubernetes", "labels": labels}, "spec": {"clusterIP": "10.96.0.1", "ipFamilyPolicy": "SingleStack", "ports": ports}});
     create("services", "default", service);
     let labels = json!({"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
     create(
@@ -60,10 +61,9 @@ pub(crate) fn bootstrap(app: &App) {
         .transact(|tx| update::modify(tx, "nodes", NODE, |node| node["status"] = status));
 }
 
-/// Follows all changes for as long as it is polled.
-pub(crate) async fn run(app: Arc<App>) {
+/// Follows all changes after a revision for as long as it is polled.
+pub(crate) async fn run(app: Arc<App>, mut cursor: u64) {
     let mut revisions = app.store.subscribe();
-    let mut cursor = 0;
     loop {
         revisions.mark_unchanged();
         if let Ok((changes, next)) = app.store.changes(None, cursor, BATCH) {
@@ -127,7 +127,12 @@ fn settle(app: &App, kind: &Kind, object: &Value) {
     }
     match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "namespaces") if deleting => end_namespace(app, object),
-        ("", "namespaces") => default_account(app, object),
+        ("", "namespaces") => {
+            default_account(app, object);
+            if let Some(name) = object["metadata"]["name"].as_str() {
+                authority(app, name);
+            }
+        }
         ("apiextensions.k8s.io", _) if !deleting => define(app, object),
         ("apps", resource) if !deleting => report(app, resource, object),
         _ => {}
@@ -158,6 +163,28 @@ fn default_account(app: &App, namespace: &Value) {
             .store
             .transact(|tx| update::create(tx, &kind, name, account, &writer));
     }
+}
+
+/// Every namespace has the authority's certificate.
+fn authority(app: &App, name: &str) {
+    const NAME: &str = "kube-root-ca.crt";
+    const WHAT: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints \
+        such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of \
+        Kubernetes clusters.";
+    let Some(kind) = app.kinds.by_storage("configmaps") else {
+        return;
+    };
+    if app.store.get("configmaps", &key(name, NAME)).is_some() {
+        return;
+    }
+    let writer = Writer::new(&kind, "kube-controller-manager", "Update", "", false);
+    let certificate = app.tls.as_ref().map_or("", |tls| tls.ca_pem.as_str());
+    let map = json!({"metadata": {"name": NAME, "annotations": {"kubernetes.io/description": WHAT}},
+        "data": {"ca.crt": certificate}});
+    // The namespace may have ended in between.
+    let _ = app
+        .store
+        .transact(|tx| update::create(tx, &kind, name, map, &writer));
 }
 
 /// Deletes what a terminating namespace still holds, and then the namespace.

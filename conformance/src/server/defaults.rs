@@ -267,10 +267,29 @@ fn pod(map: &mut Map<String, Value>) {
 
 /// What admission adds on creation: fields that belong to no manager.
 pub(crate) fn admit(kind: &Kind, object: &mut Value) {
-    let Some(map) = object.as_object_mut().filter(|_| kind.is("", "pods")) else {
+    let Some(map) = object.as_object_mut() else {
         return;
     };
-    let spec = spec(map);
+    if kind.is("", "services") {
+        allocate(spec(map));
+    }
+    if kind.is("", "pods") {
+        admit_pod(spec(map));
+    }
+}
+
+/// The addresses of a service.
+fn allocate(spec: &mut Map<String, Value>) {
+    let address = format!("10.96.{}.{}", random::number(255), 1 + random::number(254));
+    // Headless services say "None".
+    set(spec, "clusterIP", json!(address));
+    let address = spec.get("clusterIP").cloned().unwrap_or_default();
+    set(spec, "clusterIPs", json!([address]));
+    set(spec, "ipFamilies", json!(["IPv4"]));
+    set(spec, "ipFamilyPolicy", json!("SingleStack"));
+}
+
+fn admit_pod(spec: &mut Map<String, Value>) {
     set(spec, "serviceAccountName", json!("default"));
     let account = spec.get("serviceAccountName").cloned().unwrap_or_default();
     set(spec, "serviceAccount", account);
@@ -287,7 +306,7 @@ pub(crate) fn admit(kind: &Kind, object: &mut Value) {
 /// What an update that leaves it out does not take away: values that the server allocated.
 pub(crate) fn keep(kind: &Kind, old: &Value, object: &mut Value) {
     let fields: &[&str] = match (kind.group.as_str(), kind.resource.as_str()) {
-        ("", "services") => &["clusterIP", "clusterIPs"],
+        ("", "services") => &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"],
         ("", "pods") => &[
             "nodeName",
             "serviceAccountName",
@@ -336,24 +355,8 @@ fn deployment(map: &mut Map<String, Value>) {
 
 fn service(map: &mut Map<String, Value>) {
     let spec = spec(map);
-    let headless = spec.get("clusterIP") == Some(&json!("None"));
-    if !headless {
-        set(
-            spec,
-            "clusterIP",
-            json!(format!(
-                "10.96.{}.{}",
-                random::number(255),
-                1 + random::number(254)
-            )),
-        );
-    }
-    let address = spec.get("clusterIP").cloned().unwrap_or_default();
-    set(spec, "clusterIPs", json!([address]));
     set(spec, "type", json!("ClusterIP"));
     set(spec, "sessionAffinity", json!("None"));
-    set(spec, "ipFamilies", json!(["IPv4"]));
-    set(spec, "ipFamilyPolicy", json!("SingleStack"));
     set(spec, "internalTrafficPolicy", json!("Cluster"));
     for port in spec
         .get_mut("ports")
@@ -391,5 +394,14 @@ fn definition(map: &mut Map<String, Value>) {
     set(names, "singular", json!(kind.to_lowercase()));
     set(names, "listKind", json!(format!("{kind}List")));
     set(spec(map), "conversion", json!({"strategy": "None"}));
-    status(map);
+    let versions = spec(map).get("versions").and_then(Value::as_array);
+    let stored = versions.into_iter().flatten();
+    let stored: Vec<Value> = stored
+        .filter(|version| version["storage"] == true)
+        .map(|version| version["name"].clone())
+        .collect();
+    let status = status(map);
+    set(status, "conditions", Value::Null);
+    set(status, "acceptedNames", json!({"plural": "", "kind": ""}));
+    set(status, "storedVersions", json!(stored));
 }

@@ -234,7 +234,13 @@ pub(crate) fn delete_in(
                 },
             );
         }
-        return Ok(Deleted::Gone(object));
+        // What is not deleted gracefully never was terminating.
+        let last = if kind.is("", "services") {
+            Value::clone(&old)
+        } else {
+            object
+        };
+        return Ok(Deleted::Gone(last));
     }
     if options.dry_run || object == *old {
         return Ok(Deleted::Pending(object.into()));

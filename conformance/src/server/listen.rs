@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio_rustls::TlsAcceptor;
@@ -245,6 +245,9 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
             match acceptor {
                 None => connection(app, stream, false, (orders, reset)).await,
                 Some(acceptor) => {
+                    let Some(stream) = refuse_plain(stream).await else {
+                        return;
+                    };
                     let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
                         let shown = stream.get_ref().1.peer_certificates();
@@ -255,6 +258,28 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) {
             }
         });
     }
+}
+
+/// Tells those who speak HTTP where TLS is spoken.
+async fn refuse_plain(mut stream: Counted) -> Option<Counted> {
+    const HANDSHAKE: u8 = 0x16;
+    let mut first = [0];
+    let peek = tokio::time::timeout(HANDSHAKE_LIMIT, stream.stream.peek(&mut first));
+    if peek.await.ok()?.ok()? == 0 {
+        return None;
+    }
+    if first[0] == HANDSHAKE || !first[0].is_ascii_uppercase() {
+        return Some(stream);
+    }
+    let answer =
+        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    // Whoever is gone needs no answer.
+    let _ = stream.write_all(answer).await;
+    let _ = stream.shutdown().await;
+    let mut rest = [0; 4096];
+    let read = async { while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {} };
+    let _ = tokio::time::timeout(HANDSHAKE_LIMIT, read).await;
+    None
 }
 
 fn count(app: &Arc<App>, stream: TcpStream, reset: &Arc<AtomicBool>) -> io::Result<Counted> {

@@ -185,7 +185,8 @@ fn choose(call: &Call, target: &Target, container: &str, slot: &Slot) -> Result<
         (Some(log), _) => Ok(Arc::clone(log)),
         (None, State::Waiting { reason, .. }) => {
             let why = match *reason {
-                "ImagePullBackOff" | "ErrImagePull" => "trying and failing to pull image",
+                "ImagePullBackOff" => "trying and failing to pull image",
+                "ErrImagePull" => "image can't be pulled",
                 other => other,
             };
             Err(Failure::bad_request(format!(

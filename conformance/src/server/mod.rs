@@ -60,6 +60,7 @@ mod node;
 mod patch;
 mod query;
 mod random;
+mod rbac;
 mod reply;
 mod reviews;
 mod route;
@@ -95,6 +96,7 @@ pub use faults::Faults;
 use kinds::Kinds;
 use listen::{Connections, Counters};
 use node::Node;
+use rbac::Grants;
 use store::Store;
 pub use tls::Certificate;
 use tls::Tls;
@@ -111,6 +113,7 @@ pub(crate) struct App {
     connections: Connections,
     down: AtomicBool,
     faults: faults::Plan,
+    grants: Grants,
     kinds: Kinds,
     node: Node,
     stats: Counters,
@@ -198,6 +201,7 @@ impl Builder {
             connections: Connections::default(),
             down: AtomicBool::new(false),
             faults: faults::Plan::default(),
+            grants: Grants::default(),
             kinds: Kinds::new(),
             node: Node::new(),
             stats: Counters::default(),
@@ -205,6 +209,7 @@ impl Builder {
             tls,
         });
         controllers::bootstrap(&app);
+        let begun = app.store.revision();
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&app);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -219,7 +224,7 @@ impl Builder {
                     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
                         return;
                     };
-                    tokio::spawn(controllers::run(Arc::clone(&serving)));
+                    tokio::spawn(controllers::run(Arc::clone(&serving), begun));
                     tokio::spawn(node::run(Arc::clone(&serving)));
                     tokio::select! {
                         () = listen::serve(serving, listener) => {}
@@ -306,6 +311,17 @@ impl Server {
     #[must_use]
     pub fn token(&self) -> &str {
         self.app.auth.admin_token()
+    }
+
+    /// The bearer token of user `viewer`, who may read most objects and change none.
+    #[must_use]
+    pub fn viewer_token(&self) -> &str {
+        self.app.auth.viewer_token()
+    }
+
+    /// Lets a user (impersonated, for instance) do this with a resource such as `pods` or `pods/exec`.
+    pub fn grant(&self, user: &str, verbs: &[&str], resource: &str) {
+        self.app.grants.add(user, verbs, resource);
     }
 
     /// The authority that signed the server's certificate, with TLS.

@@ -103,6 +103,9 @@ fn transform(clause: &Clause<'_>) -> Option<Transform> {
     }
 }
 
+const STREAMS: &str =
+    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
 /// Chooses the representation of an answer.
 pub(crate) fn accept(headers: &HeaderMap, query: &Query, watch: bool) -> Result<Accepted> {
     let pretty = wants_pretty(headers, query);
@@ -115,10 +118,16 @@ pub(crate) fn accept(headers: &HeaderMap, query: &Query, watch: bool) -> Result<
         });
     }
     let mut refused_transform = false;
+    let mut streams_only = false;
     for clause in &clauses {
         let format = match clause.media_type {
             "*/*" | "application/json" => Format::Json,
             "application/yaml" if !watch => Format::Yaml,
+            // Known, but not as a stream.
+            "application/yaml" => {
+                streams_only = true;
+                continue;
+            }
             _ => continue,
         };
         if let Some(transform) = transform(clause) {
@@ -133,6 +142,10 @@ pub(crate) fn accept(headers: &HeaderMap, query: &Query, watch: bool) -> Result<
         }
         refused_transform = true;
     }
+    if streams_only {
+        let message = format!("only the following media types are accepted: {STREAMS}");
+        return Err(Failure::new(406, "NotAcceptable", message));
+    }
     Err(not_acceptable(refused_transform, watch))
 }
 
@@ -142,9 +155,9 @@ fn not_acceptable(refused_transform: bool, watch: bool) -> Failure {
         return Failure::new(406, "NotAcceptable", message);
     }
     let more = if watch {
-        ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+        format!(", {STREAMS}")
     } else {
-        ""
+        String::new()
     };
     let message =
         format!("406: Not Acceptable\n\nAvailable representations: {REPRESENTATIONS}{more}");

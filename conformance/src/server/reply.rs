@@ -67,6 +67,10 @@ pub(crate) fn value(call: &Call, code: u16, value: &Value) -> Result<Reply> {
     Ok(plain(code, content_type, Body::buffered(bytes)))
 }
 
+/// Marks an answer that gets none of the headers that every answer has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bare;
+
 /// A refusal, in the representation that the client accepts.
 pub(crate) fn failure(headers: &HeaderMap, query: &Query, failure: &Failure) -> Reply {
     let mut response = match failure.plain_text() {
@@ -88,11 +92,13 @@ pub(crate) fn failure(headers: &HeaderMap, query: &Query, failure: &Failure) -> 
     if let Some(seconds) = failure.retry_after_seconds() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
-    if failure.code() == 403 && failure.plain_text().is_none() {
-        response.headers_mut().insert(
-            "x-content-type-options",
-            HeaderValue::from_static("nosniff"),
-        );
+    if failure.is_bare() {
+        response.extensions_mut().insert(Bare);
+    }
+    if let Some((name, value)) = failure.more_header() {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     if failure.closes() {
         response

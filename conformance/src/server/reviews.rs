@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::auth::User;
 use super::call::Call;
 use super::decode;
+use super::rbac::Attributes;
 use super::reply::{self, Reply};
 use super::status::{Failure, Result};
+use super::time::Timestamp;
 
 /// Groups that have nothing but reviews.
 pub(crate) const GROUPS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
@@ -56,7 +59,7 @@ fn review(call: &Call, api_version: &str, kind: &str) -> Result<Reply> {
     }
     review["status"] = match kind {
         "SelfSubjectReview" => {
-            json!({"userInfo": {"username": call.user.name, "groups": call.user.groups}})
+            json!({"userInfo": call.user.info()})
         }
         "TokenReview" => match call
             .app
@@ -64,14 +67,38 @@ fn review(call: &Call, api_version: &str, kind: &str) -> Result<Reply> {
             .token_user(review["spec"]["token"].as_str().unwrap_or_default())
         {
             Some(user) => {
-                json!({"authenticated": true, "user": {"username": user.name, "groups": user.groups}})
+                json!({"authenticated": true, "user": user.info()})
             }
             None => json!({"user": {}, "error": "[invalid bearer token]"}),
         },
-        _ => json!({"allowed": true}),
+        _ => access(call, kind, &review["spec"]),
     };
-    if review["spec"].is_null() {
+    if kind == "SelfSubjectReview" {
+        review["metadata"]["creationTimestamp"] = Timestamp::now().rfc3339().into();
+    } else if review["spec"].is_null() {
         review["spec"] = Value::Object(serde_json::Map::new());
     }
     reply::value(call, 201, &review)
+}
+
+/// Whether the one who asks, or is asked about, may do this.
+fn access(call: &Call, kind: &str, spec: &Value) -> Value {
+    let user = match spec["user"].as_str() {
+        Some(name) if kind == "SubjectAccessReview" => {
+            let groups = spec["groups"].as_array().into_iter().flatten();
+            User::named(name, groups.filter_map(Value::as_str))
+        }
+        _ => call.user.clone(),
+    };
+    let wanted = &spec["resourceAttributes"];
+    let text = |name: &str| wanted[name].as_str().unwrap_or_default();
+    let asked = Attributes {
+        verb: text("verb"),
+        group: text("group"),
+        resource: text("resource"),
+        subresource: text("subresource"),
+        namespace: text("namespace"),
+        name: text("name"),
+    };
+    json!({"allowed": call.app.grants.allow(&user, &asked)})
 }

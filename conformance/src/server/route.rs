@@ -21,7 +21,8 @@ use super::list;
 use super::logs;
 use super::query::{Query, percent_decode};
 use super::random;
-use super::reply::{self, Reply};
+use super::rbac::{self, Attributes};
+use super::reply::{self, Bare, Reply};
 use super::reviews;
 use super::status::{Failure, Result};
 use super::subresource;
@@ -67,7 +68,8 @@ pub(crate) async fn handle(
     if head {
         *response.body_mut() = Body::empty();
     }
-    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+    let bare = response.extensions().get::<Bare>().is_some();
+    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS && !bare {
         let fields = response.headers_mut();
         let audit = audit.or_else(|| HeaderValue::from_str(&random::uuid()).ok());
         if let Some(audit) = audit {
@@ -104,21 +106,16 @@ async fn answer(
     query: Query,
 ) -> Result<Reply> {
     let Some(path) = percent_decode(request.uri().path(), false) else {
-        return Err(Failure::text(400, "400 Bad Request").closing());
+        return Err(Failure::text(400, "400 Bad Request").closing().bare());
     };
     let public = matches!(
         path.as_str(),
         "/version" | "/livez" | "/readyz" | "/healthz"
     );
-    let anonymous = !request.headers().contains_key("authorization") && !certificate;
-    let user = if public && anonymous {
-        super::auth::User {
-            name: "system:anonymous".into(),
-            groups: vec!["system:unauthenticated".into()],
-        }
-    } else {
-        app.auth.authenticate(certificate, request.headers())?
-    };
+    let identity = app.auth.authenticate(certificate, request.headers())?;
+    if identity.user.is_anonymous() && !public && !is_resource(&path) {
+        return Err(Failure::anonymous(&path));
+    }
     if let Some(timeout) = query.get("timeout").filter(|t| !t.is_empty())
         && parse_go_duration(timeout).is_none()
     {
@@ -141,10 +138,17 @@ async fn answer(
         method: parts.method,
         query,
         headers: parts.headers,
-        user,
+        user: identity.user,
+        impersonator: identity.impersonator,
         body,
     };
     route(call, &path, upgrading).await
+}
+
+/// Whether a path names resources, so that what may be done with them is asked later.
+fn is_resource(path: &str) -> bool {
+    let depth = path.trim_matches('/').split('/').count();
+    (path.starts_with("/api/") && depth > 2) || (path.starts_with("/apis/") && depth > 3)
 }
 
 async fn read_body(incoming: Incoming) -> Result<Bytes> {
@@ -249,6 +253,18 @@ async fn resource(
     rest: &[&str],
     upgrading: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Reply> {
+    let asked = Attributes::of(&call, group, rest);
+    rbac::authorize(&call, &asked)?;
+    // A session is a creation, whatever its method.
+    if matches!(asked.subresource, "exec" | "attach" | "portforward") && asked.verb == "get" {
+        let create = Attributes {
+            verb: "create",
+            ..asked
+        };
+        if !call.app.grants.allow(&call.user, &create) {
+            return Err(create.silently_forbidden());
+        }
+    }
     if let Some(response) = reviews::serve(&call, group, version, rest) {
         return response;
     }

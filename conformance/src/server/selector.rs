@@ -202,6 +202,13 @@ fn parse_labels(text: &str) -> Result<Vec<Requirement>> {
     if tokens.first() == Some(&Token::End) {
         return Ok(requirements);
     }
+    if let Some(Token::Symbol(symbol)) = tokens.first()
+        && *symbol != "!"
+    {
+        return Err(Failure::bad_request(format!(
+            "found '{symbol}', expected: !, identifier, or 'end of string'"
+        )));
+    }
     loop {
         requirements.push(parse_requirement(&tokens, &mut at)?);
         match &tokens[at] {

@@ -16,6 +16,9 @@ struct Body {
     retry_after: Option<u64>,
     close: bool,
     silent: bool,
+    /// Not made by the API server: without its headers.
+    bare: bool,
+    header: Option<(&'static str, &'static str)>,
 }
 
 /// One entry of `details.causes`.
@@ -93,6 +96,8 @@ impl Failure {
             retry_after: None,
             close: false,
             silent: false,
+            bare: false,
+            header: None,
         }))
     }
 
@@ -101,6 +106,27 @@ impl Failure {
         let mut failure = Self::new(code, "", "");
         failure.0.text = Some(text.into());
         failure
+    }
+
+    /// An answer of the kubelet, passed on as it is.
+    pub(crate) fn kubelet(code: u16, text: impl Into<String>) -> Self {
+        Self::text(code, text).bare()
+    }
+
+    /// Leaves out what the API server adds to every answer.
+    pub(crate) fn bare(mut self) -> Self {
+        self.0.bare = true;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
+    /// Adds the header by which authorization's refusals are told from others.
+    pub(crate) fn nosniff(self) -> Self {
+        self.header("x-content-type-options", "nosniff")
     }
 
     /// Ends the connection after the answer.
@@ -158,6 +184,14 @@ impl Failure {
         self.0.close
     }
 
+    pub(crate) fn is_bare(&self) -> bool {
+        self.0.bare
+    }
+
+    pub(crate) fn more_header(&self) -> Option<(&'static str, &'static str)> {
+        self.0.header
+    }
+
     pub(crate) fn is_untyped(&self) -> bool {
         self.0.silent
     }
@@ -182,6 +216,17 @@ impl Failure {
 
     pub(crate) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    /// 403 for a path that is no resource.
+    pub(crate) fn anonymous(path: &str) -> Self {
+        let why = format!(
+            "forbidden: User \"system:anonymous\" cannot get path {}",
+            quote(path)
+        );
+        Self::new(403, "Forbidden", why)
+            .details(json!({}))
+            .nosniff()
     }
 
     pub(crate) fn page_not_found() -> Self {
@@ -281,10 +326,14 @@ impl Failure {
 
     /// 422: `kind` is the Kind (not the resource), qualified by its group.
     pub(crate) fn invalid(kind: &Qualified<'_>, name: &str, causes: &[Cause]) -> Self {
-        let texts: Vec<String> = causes
-            .iter()
-            .map(|c| format!("{}: {}", c.field, c.message))
-            .collect();
+        // A cause that comes twice is told once in the message.
+        let mut texts: Vec<String> = Vec::new();
+        for cause in causes {
+            let text = format!("{}: {}", cause.field, cause.message);
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let text = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -330,7 +379,8 @@ impl Failure {
     pub(crate) fn request_timeout() -> Self {
         Self::text(
             504,
-            r#"{"metadata":{},"status":"Failure","message":"Timeout: request did not complete within the allotted timeout","reason":"Timeout","details":{},"code":504}"#,
+            r#"{"metadata":{},"status":"Failure","message":"Timeout: request did not complete within the allotted timeout","reason":"Timeout","details":{},"code":504}
+"#,
         )
     }
 }

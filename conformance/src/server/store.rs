@@ -292,7 +292,7 @@ impl Transaction<'_> {
 }
 
 /// A rough size in memory, to bound the history.
-fn weight(value: &Value) -> usize {
+pub(crate) fn weight(value: &Value) -> usize {
     match value {
         Value::String(text) => 32 + text.len(),
         Value::Array(items) => 32 + items.iter().map(weight).sum::<usize>(),

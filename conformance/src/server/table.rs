@@ -17,6 +17,23 @@ const AGE: &str = "CreationTimestamp is a timestamp representing the server time
     represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: \
     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
+const DATA: &str = "Data contains the configuration data. Each key must consist of alphanumeric characters, '-', '_' or \
+    '.'. Values with non-UTF-8 byte sequences must use the BinaryData field. The keys stored in Data must not overlap \
+    with the keys in the BinaryData field, this is enforced during validation process.";
+const NODE: &str = "NodeName indicates in which node this pod is scheduled. If empty, this pod is a candidate for \
+    scheduling by the scheduler defined in schedulerName. Once this field is set, the kubelet for this node becomes \
+    responsible for the lifecycle of this pod. This field should not be used to express a desire for the pod to be \
+    scheduled on a specific node. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename";
+const NOMINATED: &str = "nominatedNodeName is set only when this pod preempts other pods on the node, but it cannot be \
+    scheduled right away as preemption victims receive their graceful termination periods. This field does not \
+    guarantee that the pod will be scheduled on this node. Scheduler may decide to place the pod elsewhere if other \
+    nodes become available sooner. Scheduler may also decide to give the resources on this node to a higher priority \
+    pod that is created after preemption. As a result, this field may be different than PodSpec.nodeName when the pod \
+    is scheduled.";
+const GATES: &str = "If specified, all readiness gates will be evaluated for pod readiness. A pod is ready when all its \
+    containers are ready AND all conditions specified in the readiness gates have status equal to \"True\" More info: \
+    https://git.k8s.io/enhancements/keps/sig-network/580-pod-readiness-gates";
+
 /// A table of `objects`, with the objects that `includeObject` asks for.
 pub(crate) fn table(
     call: &Call,
@@ -51,7 +68,7 @@ pub(crate) fn rows(kind: &Kind, objects: &[&Value], metadata: &Value, include: &
         let cells: Vec<Value> = columns.iter().map(|(_, cell)| cell(object)).collect();
         let mut row = json!({"cells": cells});
         match include {
-            "None" => {}
+            "None" => row["object"] = Value::Null,
             "Object" => row["object"] = Value::clone(object),
             _ => row["object"] = reply::partial(object),
         }
@@ -110,13 +127,9 @@ fn columns(kind: &Kind) -> Vec<Column> {
     match (kind.group.as_str(), kind.resource.as_str()) {
         ("", "configmaps") => {
             let length = |v: &Value| v.as_object().map_or(0, serde_json::Map::len);
-            columns.push(column(
-                "Data",
-                "string",
-                "Data contains the configuration data.",
-                0,
-                move |o| (length(&o["data"]) + length(&o["binaryData"])).into(),
-            ));
+            columns.push(column("Data", "string", DATA, 0, move |o| {
+                (length(&o["data"]) + length(&o["binaryData"])).into()
+            }));
         }
         ("", "pods") => pods(&mut columns),
         ("", "namespaces") => {
@@ -172,28 +185,34 @@ fn columns(kind: &Kind) -> Vec<Column> {
         age(&o["metadata"]["creationTimestamp"])
     }));
     if kind.is("", "pods") {
-        columns.push(column(
-            "IP",
-            "string",
-            "podIP address allocated to the pod.",
-            1,
-            |o| {
-                let ip = text(&o["status"]["podIP"]);
-                if ip == "" { "<none>".into() } else { ip }
-            },
-        ));
-        columns.push(column(
-            "Node",
-            "string",
-            "NodeName indicates in which node this pod is scheduled.",
-            1,
-            |o| {
-                let node = text(&o["spec"]["nodeName"]);
-                if node == "" { "<none>".into() } else { node }
-            },
-        ));
+        wide_pods(&mut columns);
     }
     columns
+}
+
+/// The columns of pods that only wide tables show.
+fn wide_pods(columns: &mut Vec<Column>) {
+    columns.push(column(
+        "IP",
+        "string",
+        "podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
+        1,
+        |o| {
+            let ip = text(&o["status"]["podIP"]);
+            if ip == "" { "<none>".into() } else { ip }
+        },
+    ));
+    columns.push(column("Node", "string", NODE, 1, |o| {
+        let node = text(&o["spec"]["nodeName"]);
+        if node == "" { "<none>".into() } else { node }
+    }));
+    columns.push(column("Nominated Node", "string", NOMINATED, 1, |o| {
+        let node = text(&o["status"]["nominatedNodeName"]);
+        if node == "" { "<none>".into() } else { node }
+    }));
+    columns.push(column("Readiness Gates", "string", GATES, 1, |_| {
+        "<none>".into()
+    }));
 }
 
 fn pods(columns: &mut Vec<Column>) {
@@ -236,7 +255,7 @@ fn pods(columns: &mut Vec<Column>) {
     columns.push(column(
         "Restarts",
         "string",
-        "The number of times the containers in this pod have been restarted.",
+        "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
         0,
         move |o| {
             let restarts: i64 = statuses(o)

@@ -33,6 +33,20 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 
+    /// As HTTP writes dates.
+    pub(crate) fn http_date(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let (year, month, day, hour, minute, second) = civil(self.seconds);
+        // The epoch began on a Thursday.
+        let weekday = self.seconds.div_euclid(86400).rem_euclid(7);
+        let weekday = usize::try_from(weekday).map_or("", |day| DAYS[day]);
+        let month = usize::try_from(month - 1).map_or("", |month| MONTHS[month]);
+        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+    }
+
     /// The prefix of a log line: always nine digits.
     pub(crate) fn rfc3339_nanos(self) -> String {
         let whole = self.rfc3339();

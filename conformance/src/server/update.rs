@@ -64,6 +64,21 @@ fn main_scope(kind: &Kind) -> Scope {
     }
 }
 
+/// What is too large for etcd is refused by the client that sends it there.
+fn check_size(object: &Value) -> Result<()> {
+    const MOST: usize = 2 << 20;
+    if store::weight(object) < MOST {
+        return Ok(());
+    }
+    let size = serde_json::to_vec(object).map_or(0, |bytes| bytes.len());
+    if size < MOST {
+        return Ok(());
+    }
+    Err(Failure::unclassified(format!(
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max ({size} vs. {MOST})"
+    )))
+}
+
 /// Stores a new object.
 pub(crate) fn create(
     tx: &mut Transaction<'_>,
@@ -144,6 +159,7 @@ pub(crate) fn create(
         };
         return Err(failure(&kind.qualified_resource(), &name));
     }
+    check_size(&object)?;
     let object = if who.dry_run {
         object.into()
     } else {

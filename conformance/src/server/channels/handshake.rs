@@ -104,7 +104,7 @@ pub(super) fn offers_tunnel(call: &Call) -> bool {
 /// The Accept header is passed to a kubelet that has nothing but streams to offer.
 pub(super) fn check_accept(call: &Call) -> Result<()> {
     match call.header("accept") {
-        Some(accept) if !accept.is_empty() && !accept.contains("*/*") => Err(Failure::text(
+        Some(accept) if !accept.is_empty() && !accept.contains("*/*") => Err(Failure::kubelet(
             406,
             "406: Not Acceptable\n\nAvailable representations: ",
         )),
@@ -117,12 +117,14 @@ pub(super) fn accept(
     call: &Call,
     choose: fn(&[&str]) -> Option<Protocol>,
 ) -> Result<(Reply, Protocol)> {
-    let refuse = |code: u16, text: &str| Failure::text(code, text).closing().untyped();
+    let refuse = |code: u16, text: &str| Failure::kubelet(code, text).closing().untyped();
     if call.method != http::Method::GET {
         return Err(refuse(405, "bad method"));
     }
     if call.header("sec-websocket-version") != Some("13") {
-        return Err(refuse(400, "missing or bad WebSocket Version"));
+        return Err(
+            refuse(400, "missing or bad WebSocket Version").header("sec-websocket-version", "13")
+        );
     }
     let key = call.header("sec-websocket-key").unwrap_or_default();
     if key.is_empty() {

@@ -96,7 +96,7 @@ pub(crate) fn serve(call: &Call, target: &Target, upgrading: Option<OnUpgrade>) 
         .header("upgrade")
         .is_some_and(|u| u.eq_ignore_ascii_case("websocket"))
     {
-        return Err(Failure::text(400, "only WebSockets are served here\n"));
+        return Err(Failure::kubelet(400, "only WebSockets are served here\n"));
     }
     match target.subresource.as_str() {
         "exec" => exec(call, target, &pod, &container, upgrading),
@@ -108,7 +108,7 @@ pub(crate) fn serve(call: &Call, target: &Target, upgrading: Option<OnUpgrade>) 
 fn wanted(call: &Call) -> Result<Wanted> {
     let wanted = Wanted::read(call);
     if !(wanted.stdin || wanted.stdout || wanted.stderr) {
-        return Err(Failure::text(
+        return Err(Failure::kubelet(
             400,
             "you must specify at least 1 of stdin, stdout, stderr",
         ));
@@ -130,7 +130,7 @@ fn exec(
         .pod(uid(pod))
         .and_then(|pod| pod.running(container));
     let Some(instance) = instance else {
-        return Err(Failure::text(
+        return Err(Failure::kubelet(
             500,
             format!("container not found (\"{container}\")"),
         ));
@@ -162,10 +162,10 @@ fn attach(
             "container {container} not found in pod {}_{}",
             target.name, target.namespace
         );
-        return Err(Failure::text(500, why));
+        return Err(Failure::kubelet(500, why));
     };
     if instance.terminal.is_some() && wanted.stderr {
-        return Err(Failure::text(
+        return Err(Failure::kubelet(
             500,
             "rpc error: code = InvalidArgument desc = tty and stderr cannot both be true",
         ));
@@ -194,7 +194,7 @@ fn port_forward(
     );
     let running = call.app.node.pod(uid(pod)).filter(|_| !finished);
     let Some(running) = running else {
-        return Err(Failure::text(
+        return Err(Failure::kubelet(
             500,
             format!("pod not found (\"{}_{}\")", target.name, target.namespace),
         ));

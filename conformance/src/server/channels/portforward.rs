@@ -38,13 +38,16 @@ pub(super) fn ports(call: &Call) -> Result<Vec<u16>> {
 /// What the kubelet minds about them.
 pub(super) fn check_ports(ports: &[u16]) -> Result<()> {
     if ports.is_empty() {
-        return Err(Failure::text(400, "query parameter \"port\" is required"));
+        return Err(Failure::kubelet(
+            400,
+            "query parameter \"port\" is required",
+        ));
     }
     if ports.contains(&0) {
-        return Err(Failure::text(400, "port \"0\" must be > 0"));
+        return Err(Failure::kubelet(400, "port \"0\" must be > 0"));
     }
     if ports.len() > 127 {
-        return Err(Failure::text(400, "too many ports"));
+        return Err(Failure::kubelet(400, "too many ports"));
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ const LARGEST: usize = 32 << 20;
 /// How long what a client still sends is read, so that the end of the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// A frame that closes with code 1000.
+const NORMAL_CLOSE: [u8; 4] = [0x88, 2, 0x03, 0xe8];
+
 type Socket = WebSocketStream<Lenient<TokioIo<Upgraded>>>;
 
 /// The client is gone, or did what ends a connection.
@@ -44,6 +47,8 @@ pub(super) struct Sender {
 pub(super) struct Receiver {
     stream: SplitStream<Socket>,
     base64: bool,
+    /// The client said goodbye.
+    left: bool,
 }
 
 impl Session {
@@ -58,7 +63,11 @@ impl Session {
         let (sink, stream) = socket.split();
         Self {
             sender: Sender { sink, base64 },
-            receiver: Receiver { stream, base64 },
+            receiver: Receiver {
+                stream,
+                base64,
+                left: false,
+            },
         }
     }
 
@@ -68,23 +77,21 @@ impl Session {
             code: CloseCode::Normal,
             reason: "".into(),
         };
+        let left = self.receiver.left;
         let end = async {
-            // A connection that is gone needs no goodbye.
-            if self
-                .sender
-                .sink
-                .send(Message::Close(Some(frame)))
-                .await
-                .is_err()
-            {
-                // The client said it first: what is left is the reply to that.
-                let _ = self.sender.sink.flush().await;
-                let _ = self.sender.sink.close().await;
+            if !left {
+                // A connection that is gone needs no goodbye.
+                let _ = self.sender.sink.send(Message::Close(Some(frame))).await;
             }
             let Ok(socket) = self.sender.sink.reunite(self.receiver.stream) else {
                 return;
             };
             let mut io = socket.into_inner();
+            if left {
+                // The client's code is not repeated; its frame was read just now, and nothing answered yet.
+                let _ = io.write_all(&NORMAL_CLOSE).await;
+                let _ = io.flush().await;
+            }
             if io.shutdown().await.is_ok() {
                 let mut rest = [0; 4096];
                 while io.read(&mut rest).await.is_ok_and(|n| n > 0) {}
@@ -143,7 +150,11 @@ impl Receiver {
                 Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
                 Some(Ok(Message::Text(text))) => return Ok(text.into()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Gone),
+                Some(Ok(Message::Close(_))) => {
+                    self.left = true;
+                    return Err(Gone);
+                }
+                Some(Err(_)) | None => return Err(Gone),
             }
         }
     }

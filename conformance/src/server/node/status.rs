@@ -150,6 +150,16 @@ fn status(pod: &Pod, slots: &[Slot], old: &Value) -> Value {
         "hostIPs": [{"ip": "127.0.0.1"}], "startTime": pod.started.rfc3339(), "containerStatuses": of(false),
         "qosClass": old["status"]["qosClass"],
     });
+    if let Some(containers) = status["containerStatuses"].as_array_mut() {
+        for container in containers {
+            tell_resources(container, &old["spec"]["containers"]);
+        }
+    }
+    let specs = old["spec"]["containers"].as_array();
+    status["resources"] = match specs.map(Vec::as_slice) {
+        Some([only]) if !only["resources"].is_null() => only["resources"].clone(),
+        _ => json!({}),
+    };
     if slots.iter().any(|s| s.init) {
         status["initContainerStatuses"] = of(true).into();
     }
@@ -158,4 +168,27 @@ fn status(pod: &Pod, slots: &[Slot], old: &Value) -> Value {
         status["podIPs"] = json!([{"ip": pod.ip}]);
     }
     status
+}
+
+/// What a container that was started has been given, and as whom it runs.
+fn tell_resources(container: &mut Value, specs: &Value) {
+    if container["containerID"].is_null() {
+        return;
+    }
+    let spec = specs
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|spec| spec["name"] == container["name"]);
+    let resources = spec.map_or(&Value::Null, |spec| &spec["resources"]);
+    let requests = resources["requests"].clone();
+    if !requests.is_null() {
+        container["allocatedResources"] = requests;
+    }
+    container["resources"] = if resources.is_null() {
+        json!({})
+    } else {
+        resources.clone()
+    };
+    container["user"] = json!({"linux": {"uid": 0, "gid": 0, "supplementalGroups": [0]}});
 }

@@ -14,8 +14,15 @@ use serde_json::{Value, json};
 
 use super::Server;
 
+/// A server whose default namespace has no maps.
 fn start() -> (Server, Client) {
     let server = Server::start().unwrap();
+    let root = "default/kube-root-ca.crt";
+    let removed = server
+        .app
+        .store
+        .transact(|tx| tx.delete("configmaps", root, json!({})));
+    assert!(removed.is_some());
     let client = Client::new(&server);
     (server, client)
 }

@@ -4,6 +4,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::FuturesUnordered;
 
+use super::super::super::time::Timestamp;
 use super::super::net::{Connection, Listener};
 use super::super::process::{Input, Output, Process, Streams};
 use super::{Outcome, Run};
@@ -223,8 +224,20 @@ async fn http(process: &Process, root: &str, connection: Connection) {
         } else {
             ""
         };
+        let file = process
+            .container
+            .files
+            .stat(&full)
+            .map(|file| file.modified);
+        let file = file.filter(|_| status == "200 OK").map(|seconds| {
+            let changed = Timestamp { seconds, nanos: 0 }.http_date();
+            let size = content.len();
+            format!("Accept-Ranges: bytes\r\nLast-Modified: {changed}\r\nETag: \"{seconds:x}-{size:x}\"\r\n")
+        });
         let answer = format!(
-            "HTTP/1.1 {status}\r\n{connection}{kind}Accept-Ranges: bytes\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status}\r\nDate: {}\r\n{connection}{kind}{}Content-Length: {}\r\n\r\n",
+            Timestamp::now().http_date(),
+            file.unwrap_or_default(),
             content.len()
         );
         if output.write(answer.as_bytes()).await.is_err() {
