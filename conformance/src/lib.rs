@@ -1,6 +1,7 @@
 //! The embedded API server and the conformance suite of kubewire.
 
 pub mod cli;
+pub mod fidelity;
 pub mod harness;
 pub mod peers;
 pub mod replay;

@@ -33,6 +33,12 @@ pub struct Transcript {
     /// How a WebSocket exchange ended.
     #[serde(default)]
     pub end: Option<String>,
+    /// `client-cert`, `token`, `viewer` or `none`.
+    #[serde(default)]
+    pub auth: String,
+    /// What the exchange went over, if not TLS.
+    #[serde(default)]
+    pub transport: Option<String>,
 }
 
 /// The HTTP part of a WebSocket exchange.
@@ -87,6 +93,9 @@ pub struct Response {
     /// How the body or the stream ended.
     #[serde(default)]
     pub end: String,
+    /// When it ended, in milliseconds since the request was sent.
+    #[serde(default)]
+    pub end_t_ms: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -151,6 +160,12 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         header(&self.headers, name)
+    }
+
+    /// How a body is made that is too large to be recorded.
+    #[must_use]
+    pub fn omitted(&self) -> Option<&str> {
+        self.body_omitted.as_ref()?.get("how")?.as_str()
     }
 
     /// The body.

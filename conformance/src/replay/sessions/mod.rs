@@ -2,7 +2,7 @@
 //! machines, cut in several ways.
 
 mod model;
-mod payload;
+pub(crate) mod payload;
 mod plan;
 mod play;
 pub mod script;
@@ -10,7 +10,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod tunnel;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::script::{Frame, Payload, Side};
 
 /// Hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
     bytes
@@ -17,7 +17,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// SHA-256, in hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() else {
         return String::new();
@@ -28,7 +28,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 
 /// Makes payloads, by the simple rules that recorders use; the hash tells which of them it was.
 #[derive(Default)]
-pub(super) struct Payloads {
+pub(crate) struct Payloads {
     known: BTreeMap<String, Bytes>,
     /// How much each side has sent on each channel.
     offsets: BTreeMap<(bool, u8), usize>,
@@ -38,7 +38,7 @@ pub(super) struct Payloads {
 
 impl Payloads {
     /// The payload, and whether it is a stand-in of the same length and beginning.
-    pub(super) fn resolve(&mut self, frame: &Frame) -> (Bytes, bool) {
+    pub(crate) fn resolve(&mut self, frame: &Frame) -> (Bytes, bool) {
         let (bytes, stands_in) = match &frame.payload {
             Payload::Bytes(bytes) => (Bytes::from(bytes.clone()), false),
             Payload::Digest { len, sha256, head } => match self.known.get(sha256) {

@@ -4,16 +4,16 @@ use bytes::Bytes;
 
 /// One frame as it goes over the wire.
 #[derive(Clone, Debug)]
-pub(super) struct WireFrame {
-    pub(super) fin: bool,
-    pub(super) reserved: u8,
-    pub(super) opcode: u8,
-    pub(super) masked: bool,
-    pub(super) payload: Bytes,
+pub(crate) struct WireFrame {
+    pub(crate) fin: bool,
+    pub(crate) reserved: u8,
+    pub(crate) opcode: u8,
+    pub(crate) masked: bool,
+    pub(crate) payload: Bytes,
 }
 
 /// Appends a frame.
-pub(super) fn encode(frame: &WireFrame, out: &mut Vec<u8>) {
+pub(crate) fn encode(frame: &WireFrame, out: &mut Vec<u8>) {
     let payload = &frame.payload;
     out.push(u8::from(frame.fin) << 7 | frame.reserved << 4 | frame.opcode);
     let mask = u8::from(frame.masked) << 7;
@@ -37,7 +37,7 @@ pub(super) fn encode(frame: &WireFrame, out: &mut Vec<u8>) {
 }
 
 /// Takes a client's bytes apart. An error says what is wrong with them.
-pub(super) fn decode(mut bytes: &[u8]) -> Result<Vec<(u8, Vec<u8>)>, String> {
+pub(crate) fn decode(mut bytes: &[u8]) -> Result<Vec<(u8, Vec<u8>)>, String> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let (frame, rest) = one(bytes).ok_or("a client frame is cut off")??;
