@@ -6,18 +6,18 @@ cd "$(dirname "$0")"
 export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 target=$(mktemp -d)
 trap 'rm -rf "$target"' EXIT
-cargo fetch --quiet --locked
+cargo fetch --quiet
 
 printf '| client | packages | with build packages | build, CPU s | stripped, MB |\n| --- | ---: | ---: | ---: | ---: |\n'
 for client in kube tokio smol; do
   package=list-pods-$client
   packages() {
-    cargo tree --locked --package "$package" --edges "$1" --prefix none --no-dedupe | awk '{print $1, $2}' | sort -u | wc -l
+    cargo tree --package "$package" --edges "$1" --prefix none --no-dedupe | awk '{print $1, $2}' | sort -u | wc -l
   }
   # A profile as people have it: without the debug information that the comparison asks for.
   export CARGO_PROFILE_RELEASE_DEBUG=false CARGO_TARGET_DIR=$target/$client
   TIMEFORMAT='%U %S'
-  seconds=$({ time cargo build --locked --quiet --release --package "$package"; } 2>&1 | tail -1 | awk '{print $1 + $2}')
+  seconds=$({ time cargo build --quiet --release --package "$package"; } 2>&1 | tail -1 | awk '{print $1 + $2}')
   strip "$target/$client/release/$package"
   bytes=$(stat -c %s "$target/$client/release/$package")
   printf '| %s | %s | %s | %s | %s |\n' "$client" "$(packages normal)" "$(packages normal,build)" "$seconds" \

@@ -72,15 +72,11 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         if self.failed {
             return Poll::Ready(None);
         }
-        if std::mem::take(&mut self.paused) {
-            self.deadlines.handle_phase(Phase::Idle, self.alarm.now());
-            self.alarm.set(self.deadlines.poll_timeout());
-        }
         for _ in 0..BUDGET {
             match self.exchange.poll_item() {
                 Ok(Some(item)) => {
+                    // Nothing more: many items come of one chunk, and asking for the time takes longer than some.
                     self.paused = true;
-                    self.deadlines.handle_pause();
                     return Poll::Ready(Some(Ok(item)));
                 }
                 Err(error) => return Poll::Ready(Some(Err(self.describe(error)))),
@@ -89,6 +85,10 @@ impl<R: Drive, D: Decode> Answer<R, D> {
             let Some((body, _)) = &mut self.body else {
                 return Poll::Ready(None);
             };
+            if std::mem::take(&mut self.paused) {
+                self.deadlines.handle_phase(Phase::Idle, self.alarm.now());
+                self.alarm.set(self.deadlines.poll_timeout());
+            }
             // Faults of the exchange come out of its poll_item, after the items before them.
             match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {

@@ -41,18 +41,26 @@ impl Objects {
 
     /// Decodes one object; an object that is no JSON is that object's fault only.
     pub(super) fn decode<K: Object>(&mut self, json: &[u8]) -> Result<K, Error> {
+        self.parse(json)
+            .map_err(|error| Error::object(&error, crate::call::identify(json)))
+    }
+
+    /// Decodes one object.
+    pub(super) fn parse<K: Object>(&mut self, json: &[u8]) -> Result<K, serde_json::Error> {
         let stripped = if self.skip_managed_fields {
             strip::managed_fields(json, &mut self.scratch)
         } else {
             None
         };
-        match serde_json::from_slice::<K>(stripped.unwrap_or(json)) {
-            Ok(mut object) => {
-                object.fill_types(&self.resource);
-                Ok(object)
-            }
-            Err(error) => Err(Error::object(&error, crate::call::identify(json))),
-        }
+        let json = stripped.unwrap_or(json);
+        // Checking all at once is faster than string by string. Where a field is not UTF-8 it matters only if
+        // somebody wants it.
+        let mut object: K = match std::str::from_utf8(json) {
+            Ok(text) => serde_json::from_str(text)?,
+            Err(_) => serde_json::from_slice(json)?,
+        };
+        object.fill_types(&self.resource);
+        Ok(object)
     }
 }
 

@@ -76,6 +76,16 @@ impl<K: Object> Watch<K> {
     }
 
     fn event(&mut self, line: &[u8]) -> Result<WatchEvent<K>, Error> {
+        // In one pass, if the line looks as API servers write it; anything odd takes the long way.
+        if let Some((wrap, json)) = plain(line)
+            && let Ok(object) = self.objects.parse(json)
+        {
+            return Ok(wrap(object));
+        }
+        self.any_event(line)
+    }
+
+    fn any_event(&mut self, line: &[u8]) -> Result<WatchEvent<K>, Error> {
         #[derive(Deserialize)]
         struct Envelope<'a> {
             #[serde(borrow)]
@@ -108,6 +118,22 @@ impl<K: Object> Watch<K> {
             other => WatchEvent::Unknown(other.to_owned()),
         })
     }
+}
+
+/// What becomes of the object of an event as Go's encoder writes it, and the object's JSON if it is nothing else.
+#[expect(clippy::type_complexity, reason = "a constructor and its argument")]
+fn plain<K>(line: &[u8]) -> Option<(fn(K) -> WatchEvent<K>, &[u8])> {
+    let rest = line.strip_prefix(br#"{"type":""#)?;
+    let (wrap, rest): (fn(K) -> WatchEvent<K>, _) =
+        if let Some(rest) = rest.strip_prefix(b"MODIFIED") {
+            (WatchEvent::Modified, rest)
+        } else if let Some(rest) = rest.strip_prefix(b"ADDED") {
+            (WatchEvent::Added, rest)
+        } else {
+            (WatchEvent::Deleted, rest.strip_prefix(b"DELETED")?)
+        };
+    let object = rest.strip_prefix(br#"","object":"#)?.strip_suffix(b"}")?;
+    Some((wrap, object))
 }
 
 /// A bookmark's object does not validate as its kind: only the metadata counts. In a Table watch
@@ -209,5 +235,40 @@ impl<K> fmt::Debug for Watch<K> {
         f.debug_struct("Watch")
             .field("lines", &self.lines)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Dynamic;
+
+    #[test]
+    fn the_short_way_gives_what_the_long_way_gives() {
+        let object = r#"{"metadata":{"name":"a","managedFields":[{}]},"data":{"k":"v"}}"#;
+        for kind in ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ADDED_LATER"] {
+            for line in [
+                format!(r#"{{"type":"{kind}","object":{object}}}"#),
+                format!(r#"{{"type":"{kind}","object":{object}}}  "#),
+                format!(r#"{{"type":"{kind}","object": {object} }}"#),
+                format!(r#"{{"type":"{kind}","object":{object},"more":{{}}}}"#),
+                format!(r#"{{ "type":"{kind}","object":{object}}}"#),
+                format!(r#"{{"object":{object},"type":"{kind}"}}"#),
+                format!(r#"{{"type":"{kind}","object":{object}}}}}"#),
+                format!(r#"{{"type":"{kind}","object":{object}"#),
+                format!(r#"{{"type":"{kind}","object":{object}}}{{}}"#),
+                format!(r#"{{"type":"{kind}","object":[]}}"#),
+                format!(r#"{{"type":"{kind}","object":}}"#),
+                format!(r#"{{"type":"{kind}"}}"#),
+            ] {
+                let resource = ApiResource::core("ConfigMap", "configmaps");
+                let mut watch = Watch::<Dynamic>::new(resource);
+                let (short, long) = (
+                    watch.event(line.as_bytes()),
+                    watch.any_event(line.as_bytes()),
+                );
+                assert_eq!(format!("{short:?}"), format!("{long:?}"), "{line}");
+            }
+        }
     }
 }
