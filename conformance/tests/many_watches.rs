@@ -1,4 +1,4 @@
-//! A thousand watches on one client, over HTTP/2 and TLS.
+//! A thousand watches on one client, over HTTP/2 and TLS; many requests at a time, over HTTP/1.1.
 
 use std::time::{Duration, Instant};
 
@@ -113,4 +113,23 @@ fn a_thousand_watches_share_connections() {
     };
     with_server::<TokioMulti>(&server(), share_connections);
     with_server::<Smol>(&server(), share_connections);
+}
+
+#[test]
+fn many_requests_at_a_time_keep_their_connections() {
+    const AT_A_TIME: usize = 64;
+    let server = Server::builder().start().expect("the server starts");
+    with_server::<TokioMulti>(&server, async |server: &Server, client, _| {
+        touch(&client, 0).await;
+        for _ in 0..10 {
+            let reads: Vec<_> = stream::iter(0..AT_A_TIME)
+                .map(|_| client.send(maps().get("touched")))
+                .buffer_unordered(AT_A_TIME)
+                .collect()
+                .await;
+            assert!(reads.iter().all(Result::is_ok));
+        }
+        let opened = server.stats().connections_opened;
+        assert!(opened <= AT_A_TIME as u64, "{opened} connections");
+    });
 }

@@ -18,8 +18,8 @@ use crate::Drive;
 use crate::connect::{Connector, Failure, Protocol, Purpose};
 use crate::connection::{H1Task, Refusal, RequestBody};
 
-/// HTTP/1.1 connections kept without a request.
-const MAX_IDLE: usize = 32;
+/// HTTP/1.1 connections kept without a request. More at a time than this, again and again, would pay for new connections.
+const MAX_IDLE: usize = 256;
 /// How long they are kept. API servers close them after as long; what closes them without a word, such as a NAT in between, mostly
 /// takes longer.
 const IDLE: Duration = Duration::from_secs(90);
@@ -384,16 +384,22 @@ impl State {
                 return Some(shared.lease(None));
             }
         }
-        self.idle.retain(|(sender, since)| {
-            !sender.is_closed() && now.saturating_duration_since(*since) < IDLE
-        });
+        // In the order of their ends.
+        let old = self
+            .idle
+            .partition_point(|(_, since)| now.saturating_duration_since(*since) >= IDLE);
+        self.idle.drain(..old);
         // The one used last is the least likely to be stale.
-        let generation = self.generation;
-        self.idle.pop().map(|(sender, _)| Lease::Http1 {
-            sender,
-            generation,
-            fresh: None,
-        })
+        while let Some((sender, _)) = self.idle.pop() {
+            if !sender.is_closed() {
+                return Some(Lease::Http1 {
+                    sender,
+                    generation: self.generation,
+                    fresh: None,
+                });
+            }
+        }
+        None
     }
 }
 
