@@ -5,6 +5,7 @@ pub mod fidelity;
 pub mod harness;
 pub mod peers;
 pub mod replay;
+pub mod rig;
 pub mod scenario;
 pub mod server;
 pub mod suite;

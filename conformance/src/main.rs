@@ -5,13 +5,10 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use kubewire_conformance::cli::{Common, value};
-use kubewire_conformance::harness::{Harness, Local, Smol, TokioCurrent, TokioMulti};
-use kubewire_conformance::scenario;
-use kubewire_conformance::suite::{self, Driven, Report, Site, Summary};
-use kubewire_driver::Listen;
+use kubewire_conformance::rig::Mischief;
+use kubewire_conformance::scenario::Group;
+use kubewire_conformance::suite::{self, Report, Runtime, Site, Summary};
 use serde_json::{Value, json};
-
-const RUNTIMES: [&str; 4] = ["tokio", "tokio-current", "smol", "local"];
 
 struct Options {
     common: Common,
@@ -29,7 +26,7 @@ Runs every scenario whose group or name contains TEXT, N (4) at a time, on each 
 against an embedded server. Everything happens in namespaces kubewire-suite-…, which are deleted afterwards, and
 have the label {}. Fails if a scenario does.",
         Common::USAGE,
-        RUNTIMES.join(", "),
+        Runtime::NAMES.join(", "),
         suite::LABEL,
     )
 }
@@ -63,7 +60,7 @@ fn main() -> ExitCode {
 
 fn options() -> Result<Option<Options>, String> {
     let mut options = Options {
-        common: Common::new(&RUNTIMES),
+        common: Common::new(&Runtime::NAMES),
         filter: None,
         json: None,
         jobs: 4,
@@ -106,13 +103,18 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let mut well = true;
     for &name in &options.common.runtimes {
         println!("{name}, {}:", site.config.endpoint);
-        let mut table = Table::default();
-        let result = match name {
-            "tokio" => on::<TokioMulti>(options, &site, &mut table),
-            "tokio-current" => on::<TokioCurrent>(options, &site, &mut table),
-            "smol" => on::<Smol>(options, &site, &mut table),
-            _ => on::<Local>(options, &site, &mut table),
+        let runtime = Runtime::named(name).ok_or("a runtime without a name")?;
+        let chosen = |group: Group, name: &str| {
+            let text = options.filter.as_deref().unwrap_or_default();
+            name.contains(text) || group.to_string().contains(text)
         };
+        let mut table = Table {
+            total: runtime.count(&chosen),
+            ..Table::default()
+        };
+        table.progress();
+        let mut tell = |report| table.add(report);
+        let result = runtime.run(&site, Mischief::default(), &chosen, &mut tell);
         Table::clear();
         if let Err(fault) = &result {
             println!("FAILED  {fault}");
@@ -131,22 +133,6 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         std::fs::write(path, format!("{report:#}\n"))?;
     }
     Ok(well)
-}
-
-fn on<H: Harness>(options: &Options, site: &Site, table: &mut Table) -> Result<(), String>
-where
-    H::Runtime: Listen,
-{
-    let mut list = scenario::all();
-    if let Some(text) = &options.filter {
-        list.retain(|s| s.name.contains(text) || s.group.to_string().contains(text));
-    }
-    table.total = list.len();
-    table.progress();
-    H::run(async |runtime: H::Runtime| {
-        let tell = |report| table.add(report);
-        suite::run(&Driven(runtime), site, list, tell, suite::interrupted).await
-    })
 }
 
 /// What has come so far, on the terminal.

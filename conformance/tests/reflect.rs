@@ -1,103 +1,20 @@
-//! Reflectors, waits and followed logs against an embedded server that cuts and forgets.
+//! Reflectors against an embedded server that cuts and forgets.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use futures_util::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kubewire::reflect::logs::{LogEvent, LogOptions};
-use kubewire::reflect::wait::{Wait, created, deleted, pod_ready};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kubewire::reflect::{ReflectEvent, ReflectorConfig};
 use kubewire::{Api, ErrorKind, Patch};
-use kubewire_conformance::harness::{Harness, Smol, TokioMulti, client, run_pod, within};
+use kubewire_conformance::harness::{Harness, Smol, TokioMulti, client, within};
 use kubewire_conformance::server::Server;
-use kubewire_conformance::suite;
 use kubewire_driver::{Cache, Client, Drive, Runtime as _};
-
-suite!(
-    a_condition_is_awaited,
-    a_followed_log_survives_cuts_without_repeating_lines
-);
 
 fn maps() -> Api<ConfigMap> {
     Api::namespaced("default")
-}
-
-async fn a_condition_is_awaited<R: Drive>(_: &Server, client: Client<R>, _: R) {
-    let pods = || Api::<Pod>::namespaced("default");
-    let soon = || Instant::now() + Duration::from_secs(20);
-    let config = || ReflectorConfig::default().object("box");
-    let ready = client.wait(
-        pods(),
-        config(),
-        Wait::for_object("default", "box", pod_ready()).deadline(soon()),
-    );
-    let (ready, ()) = join(ready, run_pod(&client, "box", "sleep 3600")).await;
-    ready.expect("valid requests").expect("the pod gets ready");
-    client
-        .send(pods().delete("box").grace_period_seconds(0))
-        .await
-        .expect("it is deleted");
-    let gone = Wait::for_object("default", "box", deleted()).deadline(soon());
-    client
-        .wait(pods(), config(), gone)
-        .await
-        .expect("valid requests")
-        .expect("the pod goes");
-    let never = Wait::for_object("default", "box", created());
-    let never = never.deadline(Instant::now() + Duration::from_millis(300));
-    let error = client
-        .wait(pods(), config(), never)
-        .await
-        .expect("valid requests");
-    assert!(
-        error
-            .expect_err("nobody makes it")
-            .to_string()
-            .contains("box")
-    );
-}
-
-async fn a_followed_log_survives_cuts_without_repeating_lines<R: Drive>(
-    server: &Server,
-    client: Client<R>,
-    runtime: R,
-) {
-    let script =
-        "i=0; while [ $i -lt 60 ]; do echo line $i; i=$((i+1)); sleep 0.02; done; sleep 0.5";
-    let pod: Pod = serde_json::from_value(serde_json::json!({
-        "metadata": {"name": "log"},
-        "spec": {"restartPolicy": "Never", "containers": [
-            {"name": "main", "image": "busybox", "command": ["sh", "-c", script]},
-        ]},
-    }))
-    .expect("a pod");
-    let pods = Api::<Pod>::namespaced("default");
-    client
-        .send(pods.create(&pod))
-        .await
-        .expect("the pod is created");
-    let mut events = client
-        .follow_logs(&pods, "log", LogOptions::default())
-        .expect("valid requests");
-    let mut lines = Vec::new();
-    let read = async {
-        while let Some(event) = events.next().await {
-            if let LogEvent::Line(line) = event {
-                lines.push(line.to_string());
-                if lines.len() == 20 || lines.len() == 40 {
-                    server.close_connections();
-                }
-            }
-        }
-    };
-    within(&runtime, Duration::from_secs(40), read)
-        .await
-        .expect("the log ends with its pod");
-    let expected: Vec<_> = (0..60).map(|n| format!("line {n}")).collect();
-    assert_eq!(lines, expected);
 }
 
 /// How many changes are made, on each runtime. `KUBEWIRE_CHURN` sets another number.

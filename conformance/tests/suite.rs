@@ -5,27 +5,56 @@ use kubewire_conformance::scenario::Group;
 
 macro_rules! groups {
     ($($test:ident: $group:ident),* $(,)?) => {
-        groups! { @on tokio_multi, TokioMulti, true; $($test: $group)* }
-        groups! { @on tokio_current, TokioCurrent, false; $($test: $group)* }
-        groups! { @on smol, Smol, true; $($test: $group)* }
-        groups! { @on local, Local, false; $($test: $group)* }
+        groups! { @on tokio_multi, Tokio, true, Mischief::default(); $($test: $group)* }
+        groups! { @on tokio_current, TokioCurrent, false, Mischief::default(); $($test: $group)* }
+        groups! { @on smol, Smol, true, Mischief::default(); $($test: $group)* }
+        groups! { @on local, Local, false, Mischief::default(); $($test: $group)* }
+        groups! { @on hostile_io_on_tokio, Tokio, true, Mischief::OPEN; $($test: $group)* }
+        groups! { @on hostile_io_on_local, Local, false, Mischief::ALL; $($test: $group)* }
+
+        mod blocking {
+            use kubewire_conformance::rig::Mischief;
+            use kubewire_conformance::suite::{Runtime, check};
+
+            use super::Group;
+
+            #[test]
+            fn rest() {
+                check(Group::Rest, Runtime::Blocking, true, Mischief::default());
+            }
+
+            #[test]
+            fn lists() {
+                check(Group::Lists, Runtime::Blocking, false, Mischief::default());
+            }
+
+            #[test]
+            fn watch() {
+                check(Group::Watch, Runtime::Blocking, true, Mischief::default());
+            }
+
+            #[test]
+            fn logs() {
+                check(Group::Logs, Runtime::Blocking, false, Mischief::default());
+            }
+        }
 
         #[test]
         fn every_group_is_tested() {
-            assert_eq!([$(Group::$group),*], Group::ALL[..1]);
+            assert_eq!([$(Group::$group),*], Group::ALL);
         }
     };
-    (@on $module:ident, $harness:ident, $tls:literal; $($test:ident: $group:ident)*) => {
+    (@on $module:ident, $runtime:ident, $tls:literal, $mischief:expr; $($test:ident: $group:ident)*) => {
         mod $module {
-            use kubewire_conformance::harness::$harness;
-            use kubewire_conformance::suite::check;
+            use kubewire_conformance::rig::Mischief;
+            use kubewire_conformance::suite::{Runtime, check};
 
             use super::Group;
 
             $(
                 #[test]
                 fn $test() {
-                    check::<$harness>(Group::$group, $tls);
+                    check(Group::$group, Runtime::$runtime, $tls, $mischief);
                 }
             )*
         }
@@ -34,4 +63,13 @@ macro_rules! groups {
 
 groups! {
     rest: Rest,
+    lists: Lists,
+    watch: Watch,
+    logs: Logs,
+    exec: Exec,
+    attach: Attach,
+    port_forward: PortForward,
+    auth: Auth,
+    faults: Faults,
+    cancellation: Cancellation,
 }

@@ -25,7 +25,7 @@ use kubewire::{
     Patch,
 };
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 /// Carries calls over one connection each.
 pub(crate) struct Blocking {
@@ -48,7 +48,8 @@ pub(crate) struct Items<'a, D: Decode> {
 }
 
 impl Blocking {
-    /// A client of the server of this configuration, with its static token or password and its authority.
+    /// A client of the server of this configuration, with its static token or password, or its certificate, and
+    /// its authority.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         config.check()?;
         let endpoint = config.endpoint.clone();
@@ -143,8 +144,21 @@ fn tls(config: &Config) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong("no TLS version is available").with_source(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let tls = match &config.tls.client {
+        None => tls.with_no_client_auth(),
+        Some(client) => {
+            let certificate = client.certificate.load(|path| std::fs::read(path))?;
+            let key = client.key.load(|path| std::fs::read(path))?;
+            let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
+                .collect::<Result<_, _>>()
+                .map_err(|_| wrong("the client certificate is not valid PEM"))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+                .map_err(|_| wrong("the client key is not valid PEM"))?;
+            tls.with_client_auth_cert(chain, key)
+                .map_err(|error| wrong("certificate and key do not fit").with_source(error))?
+        }
+    };
     let name = config.tls.server_name.as_deref();
     let name = name.unwrap_or_else(|| config.endpoint.host()).to_owned();
     let name = ServerName::try_from(name).map_err(|_| wrong("the server's name is not valid"))?;

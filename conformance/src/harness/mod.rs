@@ -1,6 +1,7 @@
 //! Executors to run the same scenario on.
 
 mod ahead;
+mod blocking;
 mod local;
 mod local_host;
 mod relay;
@@ -20,6 +21,7 @@ use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
 
 pub use ahead::Ahead;
+pub use blocking::{Blocking, BlockingBackend};
 pub use local::{LocalIo, LocalRuntime};
 pub use relay::Relay;
 

@@ -86,8 +86,8 @@ pub enum Need {
     Tls,
     /// The right to use a verb on a group's resource.
     May(&'static str, &'static str, &'static str),
-    /// A server that denies something to somebody.
-    Denials,
+    /// A server with RBAC.
+    Roles,
     /// IO that does not come a byte at a time, since much is moved.
     FastIo,
 }
@@ -143,19 +143,56 @@ macro_rules! driven {
     };
 }
 
+mod attach;
+mod auth;
+mod cancellation;
+mod copy;
+mod credentials;
+mod exec;
+mod faults;
+mod lists;
+mod logs;
+mod portforward;
+mod proxies;
+mod reflect;
 mod rest;
+mod streams;
+mod watch;
 mod writes;
 
 /// The scenarios that only make calls.
 #[must_use]
 pub fn calls<E: Calls>() -> Vec<Scenario<E>> {
-    sorted([rest::calls(), writes::calls()])
+    sorted([
+        rest::calls(),
+        writes::calls(),
+        lists::calls(),
+        watch::calls(),
+        logs::calls(),
+    ])
 }
 
 /// All scenarios.
 #[must_use]
 pub fn all<R: Drive + Listen>() -> Vec<Scenario<Env<R>>> {
-    sorted([calls(), rest::driven()])
+    sorted([
+        calls(),
+        rest::driven(),
+        lists::driven(),
+        watch::driven(),
+        reflect::driven(),
+        logs::driven(),
+        exec::driven(),
+        streams::driven(),
+        copy::driven(),
+        attach::driven(),
+        portforward::driven(),
+        auth::driven(),
+        credentials::driven(),
+        proxies::driven(),
+        faults::driven(),
+        cancellation::driven(),
+    ])
 }
 
 fn sorted<E, const N: usize>(parts: [Vec<Scenario<E>>; N]) -> Vec<Scenario<E>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kubewire::stream::WatchEvent;
-use kubewire::{Api, Error};
+use kubewire::{Api, Error, ExecOperation};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -111,4 +111,18 @@ pub(super) async fn run_pod<E: Calls>(env: &E, name: &str, script: &str) -> Api<
     })
     .await;
     env.api()
+}
+/// Makes a pod that runs a shell script, and waits until that has ended.
+pub(super) async fn finish_pod<E: Calls>(env: &E, name: &str, script: &str) -> Api<Pod> {
+    create_pod(env, pod(env, name, script)).await;
+    until_pod(env, name, |pod| {
+        matches!(phase(pod), "Failed" | "Succeeded")
+    })
+    .await;
+    env.api()
+}
+
+/// A shell script to run in the pod `box`.
+pub(super) fn sh<E: Calls>(env: &E, script: &str) -> ExecOperation {
+    env.api::<Pod>().exec("box").command(["sh", "-c", script])
 }

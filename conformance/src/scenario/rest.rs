@@ -446,14 +446,15 @@ async fn a_custom_resource_is_served_once_it_is_defined<E: Calls>(env: &E) {
         }
         env.send(api.create(&widget)).await?;
         let read = env.send(api.get("w")).await?;
-        assert_eq!(read.get::<Value>("spec")?, Some(json!({"size": 3})));
-        env.send(api.list()).await
+        Ok((read, env.send(api.list()).await?))
     };
     let used = env.within(Duration::from_mins(1), used).await;
     env.send(definitions.delete(&name))
         .await
         .expect("it is deleted");
-    let list = used.expect("it is served").expect("it works");
+    let (read, list) = used.expect("it is served").expect("it works");
+    let spec = read.get::<Value>("spec").expect("it decodes");
+    assert_eq!(spec, Some(json!({"size": 3})));
     assert_eq!(list.items.len(), 1);
 }
 

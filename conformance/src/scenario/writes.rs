@@ -203,6 +203,8 @@ async fn a_scale_is_read_and_written<E: Calls>(env: &E) {
     let mut now = env.send(scale.get()).await.expect("a scale");
     assert_eq!(now.spec.replicas, 0);
     now.spec.replicas = 1;
+    // The deployment's controller writes, too.
+    now.metadata.resource_version = None;
     let now = env.send(scale.replace(&now)).await.expect("a scale");
     assert_eq!(now.spec.replicas, 1);
     let patch = Patch::merge(&json!({"spec": {"replicas": 0}}));

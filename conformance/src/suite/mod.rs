@@ -4,12 +4,14 @@ mod facts;
 mod interrupt;
 mod report;
 mod run;
+mod runtimes;
 mod tests;
 
 pub use facts::Facts;
 pub use interrupt::{catch_interrupt, interrupted};
 pub use report::{Outcome, Report, Summary};
-pub use run::{Backend, Driven, Site, quiet_panics, run};
+pub use run::{Backend, Site, quiet_panics, run};
+pub use runtimes::{Choose, Runtime};
 pub use tests::check;
 
 /// The label of everything that the suite makes outside of its namespaces, and of these.

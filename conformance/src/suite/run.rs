@@ -11,11 +11,10 @@ use futures_util::{FutureExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kubewire::config::Config;
 use kubewire::{Api, Error};
-use kubewire_driver::Drive;
 
 use super::{Facts, LABEL, Outcome, Report};
 use crate::cli::config_of;
-use crate::scenario::{Calls, Env, Need, Place, Scenario};
+use crate::scenario::{Calls, Need, Place, Scenario};
 use crate::server::Server;
 
 /// How long a scenario may take before it counts as hung. On a real cluster pods have to start.
@@ -82,9 +81,13 @@ pub trait Backend {
         self.env(place)
     }
 
-    /// What is wrong with how a scenario's tasks behaved.
-    fn verdict(&self, _: &Self::Env) -> Option<String> {
-        None
+    /// Runs a scenario's body, and tells what is wrong with how its tasks behaved.
+    fn guard<T>(
+        &self,
+        _: &Self::Env,
+        body: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, String>> {
+        body.map(Ok)
     }
 
     /// A need that this backend does not meet, and why.
@@ -93,19 +96,7 @@ pub trait Backend {
     }
 }
 
-/// The driver over a runtime.
-#[derive(Clone, Debug)]
-pub struct Driven<R>(pub R);
-
-impl<R: Drive> Backend for Driven<R> {
-    type Env = Env<R>;
-
-    fn env(&self, place: Place) -> Result<Env<R>, Error> {
-        Env::new(self.0.clone(), place)
-    }
-}
-
-/// Runs scenarios, and hands out reports as they come. `stop` is asked before each one.
+/// Runs scenarios, and hands out reports as they come. After an interruption it begins no more.
 ///
 /// Every scenario has a namespace of its own, which is deleted after it; in the end they are waited for, and what
 /// is still there is told.
@@ -118,14 +109,13 @@ pub async fn run<B: Backend>(
     site: &Site,
     scenarios: Vec<Scenario<B::Env>>,
     mut tell: impl FnMut(Report),
-    stop: impl Fn() -> bool,
 ) -> Result<(), String> {
     let keeper = backend
         .quiet(site.place("default"))
         .map_err(|error| explain(&error))?;
     let facts = facts(backend, &keeper, site, &scenarios).await?;
     let unmet: BTreeMap<_, _> = backend.unmet().into_iter().collect();
-    let (keeper, facts, unmet, stop) = (&keeper, &facts, &unmet, &stop);
+    let (keeper, facts, unmet) = (&keeper, &facts, &unmet);
     let mut runs = stream::iter(scenarios)
         .map(|scenario| async move {
             let skip = facts.unmet(scenario.needs).or_else(|| {
@@ -136,7 +126,7 @@ pub async fn run<B: Backend>(
             let mut time = None;
             let outcome = match skip {
                 Some(why) => Outcome::Skipped(why.to_owned()),
-                None if stop() => Outcome::Skipped("interrupted".to_owned()),
+                None if super::interrupted() => Outcome::Skipped("interrupted".to_owned()),
                 None => match one(backend, keeper, site, &scenario, &mut time).await {
                     Ok(()) => Outcome::Passed,
                     Err(why) => Outcome::Failed(why),
@@ -189,7 +179,10 @@ async fn one<B: Backend>(
         let keeper = backend
             .quiet(site.place("default"))
             .map_err(|error| explain(&error))?;
-        return in_namespace(backend, &keeper, &site, scenario, time).await;
+        let result = in_namespace(backend, &keeper, &site, scenario, time).await;
+        // The end of a server takes a moment, and blocks the thread meanwhile.
+        std::thread::spawn(move || drop(site));
+        return result;
     }
     in_namespace(backend, keeper, site, scenario, time).await
 }
@@ -208,14 +201,14 @@ async fn in_namespace<B: Backend>(
         Ok(env) => {
             let start = Instant::now();
             let body = AssertUnwindSafe((scenario.body)(env)).catch_unwind();
-            let result = env.within(PATIENCE, body).await;
+            let result = env.within(PATIENCE, backend.guard(env, body)).await;
             *time = Some(start.elapsed());
             match result {
-                Some(Ok(())) => Ok(()),
-                Some(Err(panic)) => Err(message(&*panic)),
+                Some(Ok(Ok(()))) => Ok(()),
+                Some(Ok(Err(panic))) => Err(message(&*panic)),
+                Some(Err(fault)) => Err(fault),
                 None => Err(format!("it hangs: no end after {PATIENCE:?}")),
             }
-            .and_then(|()| backend.verdict(env).map_or(Ok(()), Err))
         }
     };
     delete_namespace(keeper, &namespace).await;

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use kubewire_driver::Listen;
-
-use super::{Driven, Outcome, Site, run};
+use super::{Outcome, Report, Runtime, Site};
 use crate::cli::config_of;
-use crate::harness::Harness;
-use crate::scenario::{Group, all};
+use crate::rig::Mischief;
+use crate::scenario::Group;
 use crate::server::Server;
 
 /// Runs the scenarios of a group on an executor, against an embedded server.
@@ -15,10 +13,7 @@ use crate::server::Server;
 /// # Panics
 ///
 /// If one of them fails.
-pub fn check<H: Harness>(group: Group, tls: bool)
-where
-    H::Runtime: Listen,
-{
+pub fn check(group: Group, runtime: Runtime, tls: bool, mischief: Mischief) {
     let server = Server::builder().tls(tls).start();
     let server = server.expect("the server starts");
     let config = config_of(&server).expect("it has a configuration");
@@ -28,19 +23,18 @@ where
         image: "busybox".to_owned(),
         jobs: 8,
     };
-    let mut list = all();
-    list.retain(|scenario| scenario.group == group);
-    assert!(!list.is_empty(), "there are no scenarios about {group}");
     let mut failed = Vec::new();
-    let result = H::run(async |runtime: H::Runtime| {
-        let tell = |report: super::Report| {
-            println!("{report}");
-            if let Outcome::Failed(_) = report.outcome {
-                failed.push(report.to_string());
-            }
-        };
-        run(&Driven(runtime), &site, list, tell, || false).await
-    });
+    let mut passed = 0;
+    let mut tell = |report: Report| {
+        println!("{report}");
+        match report.outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed(_) => failed.push(report.to_string()),
+            Outcome::Skipped(_) => {}
+        }
+    };
+    let result = runtime.run(&site, mischief, &|of, _| of == group, &mut tell);
     result.expect("the suite runs");
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+    assert!(passed > 0, "nothing about {group} was tried");
 }

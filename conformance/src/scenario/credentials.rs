@@ -8,38 +8,28 @@ use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubewire::config::{Auth, AuthProvider, Config, ExecPlugin};
 use kubewire::{Api, Endpoint, ErrorKind};
-use kubewire_conformance::peers::{Peer, answer};
-use kubewire_conformance::server::Server;
-use kubewire_conformance::suite;
 use kubewire_driver::{Client, Drive};
 
-suite!(
-    one_run_serves_all_requests,
-    a_refused_token_is_replaced,
-    a_failing_plugin_shows_its_stderr_only,
-    a_missing_plugin_shows_its_hint,
-    too_much_output_ends_the_plugin,
-    a_slow_plugin_is_killed,
-    a_dropped_request_hands_the_plugin_over,
-    a_token_file_is_read_again_after_a_401,
-    a_token_comes_from_an_identity_provider,
-    a_certificate_takes_the_place_of_a_refused_token,
-    a_token_that_ends_amid_many_requests_costs_one_run,
-    a_rotated_certificate_is_shown_by_new_connections_only,
-);
+use super::Need::{Embedded, Tls};
+use super::auth::nobody;
+use super::pods::map;
+use super::{Calls, Env};
+use crate::peers::{Peer, answer};
+use crate::server::Server;
 
-fn maps() -> Api<ConfigMap> {
-    Api::namespaced("default")
-}
-
-fn map(name: &str) -> ConfigMap {
-    let mut map = ConfigMap::default();
-    map.metadata.name = Some(name.to_owned());
-    map
-}
-
-fn config(server: &Server) -> Config {
-    Config::new(Endpoint::parse(&server.url()).expect("a URL"))
+driven! { Auth;
+    one_run_serves_all_requests: Embedded;
+    a_refused_token_is_replaced: Embedded;
+    a_failing_plugin_shows_its_stderr_only;
+    a_missing_plugin_shows_its_hint;
+    too_much_output_ends_the_plugin;
+    a_slow_plugin_is_killed;
+    a_dropped_request_hands_the_plugin_over: Embedded;
+    a_token_file_is_read_again_after_a_401;
+    a_token_comes_from_an_identity_provider: Embedded;
+    a_certificate_takes_the_place_of_a_refused_token: Embedded, Tls;
+    a_token_that_ends_amid_many_requests_costs_one_run: Embedded;
+    a_rotated_certificate_is_shown_by_new_connections_only: Embedded, Tls;
 }
 
 /// A directory that is gone after the test.
@@ -91,6 +81,10 @@ fn credential(token: &str) -> String {
     )
 }
 
+fn client<R: Drive>(env: &Env<R>, config: Config) -> Client<R> {
+    env.builder_with(config).build().expect("a client")
+}
+
 fn issued(certificate: &str, key: &str) -> String {
     serde_json::json!({
         "kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1",
@@ -99,47 +93,39 @@ fn issued(certificate: &str, key: &str) -> String {
     .to_string()
 }
 
-fn client<R: Drive>(config: Config, runtime: R) -> Client<R> {
-    Client::builder(config, runtime).build().expect("a client")
-}
-
-async fn one_run_serves_all_requests<R: Drive>(server: &Server, _: Client<R>, runtime: R) {
+async fn one_run_serves_all_requests<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
-    let script = format!("sleep 0.1; echo '{}'", credential(server.token()));
-    let client = client(config(server).exec(dir.plugin(&script)), runtime);
-    let calls = (0..50).map(|_| client.send(maps().list()));
+    let script = format!("sleep 0.1; echo '{}'", credential(env.server().token()));
+    let client = client(env, nobody(env).exec(dir.plugin(&script)));
+    let calls = (0..50).map(|_| client.send(env.api::<ConfigMap>().list()));
     for result in join_all(calls).await {
         result.expect("a list");
     }
     assert_eq!(dir.runs(), 1);
 }
 
-async fn a_refused_token_is_replaced<R: Drive>(server: &Server, _: Client<R>, runtime: R) {
+async fn a_refused_token_is_replaced<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
     let script = format!(
         "if [ $(wc -l < '{}') -lt 2 ]; then echo '{}'; else echo '{}'; fi",
         dir.path().join("runs").display(),
         credential("expired"),
-        credential(server.token())
+        credential(env.server().token())
     );
-    let client = client(config(server).exec(dir.plugin(&script)), runtime);
-    let calls = (0..10).map(|_| client.send(maps().list()));
+    let client = client(env, nobody(env).exec(dir.plugin(&script)));
+    let calls = (0..10).map(|_| client.send(env.api::<ConfigMap>().list()));
     for result in join_all(calls).await {
         result.expect("a list");
     }
     assert_eq!(dir.runs(), 2);
 }
 
-async fn a_failing_plugin_shows_its_stderr_only<R: Drive>(
-    server: &Server,
-    _: Client<R>,
-    runtime: R,
-) {
+async fn a_failing_plugin_shows_its_stderr_only<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
     let plugin = dir.plugin("echo tell-nobody; echo 'no such profile' >&2; exit 3");
-    let client = client(config(server).exec(plugin), runtime);
+    let client = client(env, nobody(env).exec(plugin));
     let error = client
-        .send(maps().list())
+        .send(env.api::<ConfigMap>().list())
         .await
         .expect_err("no credentials");
     assert_eq!(error.kind(), ErrorKind::Credentials);
@@ -148,40 +134,41 @@ async fn a_failing_plugin_shows_its_stderr_only<R: Drive>(
     assert!(!text.contains("tell-nobody"), "{text}");
 }
 
-async fn a_missing_plugin_shows_its_hint<R: Drive>(server: &Server, _: Client<R>, runtime: R) {
+async fn a_missing_plugin_shows_its_hint<R: Drive>(env: &Env<R>) {
     let mut plugin = ExecPlugin::new("kubewire-there-is-no-such-program");
     plugin.install_hint = Some("get it from example.org".to_owned());
-    let client = client(config(server).exec(plugin), runtime);
+    let client = client(env, nobody(env).exec(plugin));
     let error = client
-        .send(maps().list())
+        .send(env.api::<ConfigMap>().list())
         .await
         .expect_err("no credentials");
     let text = format!("{error:?} {error}");
     assert!(text.contains("get it from example.org"), "{text}");
 }
 
-async fn too_much_output_ends_the_plugin<R: Drive>(server: &Server, _: Client<R>, runtime: R) {
+async fn too_much_output_ends_the_plugin<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
-    let client = client(config(server).exec(dir.plugin("exec yes")), runtime);
+    let client = client(env, nobody(env).exec(dir.plugin("exec yes")));
     let error = client
-        .send(maps().list())
+        .send(env.api::<ConfigMap>().list())
         .await
         .expect_err("no credentials");
     assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
 }
 
-async fn a_slow_plugin_is_killed<R: Drive>(server: &Server, _: Client<R>, runtime: R) {
+async fn a_slow_plugin_is_killed<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
     let plugin = dir.plugin(&format!(
         "echo $$ > '{}'; exec sleep 600",
         dir.path().join("pid").display()
     ));
-    let client = Client::builder(config(server).exec(plugin), runtime.clone())
+    let client = env
+        .builder_with(nobody(env).exec(plugin))
         .exec_timeout(Some(std::time::Duration::from_millis(500)))
         .build()
         .expect("a client");
     let error = client
-        .send(maps().list())
+        .send(env.api::<ConfigMap>().list())
         .await
         .expect_err("no credentials");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
@@ -192,29 +179,25 @@ async fn a_slow_plugin_is_killed<R: Drive>(server: &Server, _: Client<R>, runtim
         if std::fs::read(&process).unwrap_or_default().is_empty() {
             return;
         }
-        let soon = runtime.now() + std::time::Duration::from_millis(10);
-        runtime.sleep_until(soon).await;
+        let soon = env.runtime.now() + std::time::Duration::from_millis(10);
+        env.runtime.sleep_until(soon).await;
     }
     panic!("the plugin still runs");
 }
 
-async fn a_dropped_request_hands_the_plugin_over<R: Drive>(
-    server: &Server,
-    _: Client<R>,
-    runtime: R,
-) {
+async fn a_dropped_request_hands_the_plugin_over<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
-    let script = format!("sleep 0.1; echo '{}'", credential(server.token()));
-    let client = client(config(server).exec(dir.plugin(&script)), runtime);
-    let mut first = Box::pin(client.send(maps().list()));
+    let script = format!("sleep 0.1; echo '{}'", credential(env.server().token()));
+    let client = client(env, nobody(env).exec(dir.plugin(&script)));
+    let mut first = Box::pin(client.send(env.api::<ConfigMap>().list()));
     assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
-    let mut second = Box::pin(client.send(maps().list()));
+    let mut second = Box::pin(client.send(env.api::<ConfigMap>().list()));
     assert!(futures_util::FutureExt::now_or_never(&mut second).is_none());
     drop(first);
     second.await.expect("a list");
 }
 
-async fn a_token_file_is_read_again_after_a_401<R: Drive>(_: &Server, _: Client<R>, runtime: R) {
+async fn a_token_file_is_read_again_after_a_401<R: Drive>(env: &Env<R>) {
     let dir = Dir::new();
     let path = dir.path().join("token");
     std::fs::write(&path, "old").expect("a file");
@@ -232,17 +215,16 @@ async fn a_token_file_is_read_again_after_a_401<R: Drive>(_: &Server, _: Client<
     })
     .expect("a server");
     let endpoint = Endpoint::parse(&format!("http://{}", peer.address())).expect("a URL");
-    let client = client(Config::new(endpoint).token_file(&path), runtime);
-    client.send(maps().list()).await.expect("a list");
+    let client = client(env, Config::new(endpoint).token_file(&path));
+    client
+        .send(env.api::<ConfigMap>().list())
+        .await
+        .expect("a list");
     assert_eq!(peer.received().len(), 2);
 }
 
-async fn a_token_comes_from_an_identity_provider<R: Drive>(
-    server: &Server,
-    _: Client<R>,
-    runtime: R,
-) {
-    let token = server.token().to_owned();
+async fn a_token_comes_from_an_identity_provider<R: Drive>(env: &Env<R>) {
+    let token = env.server().token().to_owned();
     let peer = Peer::http(move |request| {
         let host = request
             .headers
@@ -276,10 +258,10 @@ async fn a_token_comes_from_an_identity_provider<R: Drive>(
     ] {
         provider.config.insert(name.to_owned(), value.into());
     }
-    let mut config = config(server);
+    let mut config = nobody(env);
     config.auth = Auth::Provider(provider);
-    let client = client(config, runtime);
-    let calls = (0..10).map(|_| client.send(maps().list()));
+    let client = client(env, config);
+    let calls = (0..10).map(|_| client.send(env.api::<ConfigMap>().list()));
     for result in join_all(calls).await {
         result.expect("a list");
     }
@@ -295,13 +277,8 @@ async fn a_token_comes_from_an_identity_provider<R: Drive>(
     );
 }
 
-async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(
-    _: &Server,
-    _: Client<R>,
-    runtime: R,
-) {
-    let server = Server::builder().tls(true).start().expect("a server");
-    let (certificate, key) = server.client_certificate().expect("a certificate");
+async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(env: &Env<R>) {
+    let (certificate, key) = env.server().client_certificate().expect("a certificate");
     let dir = Dir::new();
     std::fs::write(dir.path().join("issued"), issued(certificate, key)).expect("a file");
     let script = format!(
@@ -309,62 +286,57 @@ async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(
         dir.path().display(),
         credential("expired"),
     );
-    let config = config(&server)
-        .ca_pem(server.ca_pem().expect("an authority"))
-        .exec(dir.plugin(&script));
-    let client = client(config, runtime);
+    let config = nobody(env).exec(dir.plugin(&script));
+    let client = client(env, config);
     // The connection of the first attempt has shown no certificate, so there is a second one.
-    client.send(maps().list()).await.expect("a list");
-    client.send(maps().list()).await.expect("a list");
+    client
+        .send(env.api::<ConfigMap>().list())
+        .await
+        .expect("a list");
+    client
+        .send(env.api::<ConfigMap>().list())
+        .await
+        .expect("a list");
     assert_eq!(dir.runs(), 2);
 }
 
-async fn a_token_that_ends_amid_many_requests_costs_one_run<R: Drive>(
-    _: &Server,
-    _: Client<R>,
-    runtime: R,
-) {
+async fn a_token_that_ends_amid_many_requests_costs_one_run<R: Drive>(env: &Env<R>) {
     const REQUESTS: usize = 50;
-    for tls in [false, true] {
-        let server = Server::builder().tls(tls).start().expect("a server");
-        let requests = || server.stats().http1_requests + server.stats().http2_requests;
-        let dir = Dir::new();
-        let token = dir.path().join("token");
-        let first = server.issue_token();
-        std::fs::write(&token, credential(&first)).expect("a file");
-        let plugin = dir.plugin(&format!("sleep 0.1; cat '{}'", token.display()));
-        let mut config = config(&server).exec(plugin);
-        if let Some(ca) = server.ca_pem() {
-            config = config.ca_pem(ca);
-        }
-        let client = client(config, runtime.clone());
-        for list in join_all((0..REQUESTS).map(|_| client.send(maps().list()))).await {
-            list.expect("a list");
-        }
-        assert_eq!((dir.runs(), requests()), (1, 50));
-
-        // Writes are refused before they are carried out, so they go out again too.
-        std::fs::write(&token, credential(&server.issue_token())).expect("a file");
-        server.revoke_token(&first);
-        let creates = (0..REQUESTS).map(|n| {
-            let client = &client;
-            async move { client.send(maps().create(&map(&format!("map-{n}")))).await }
-        });
-        for created in join_all(creates).await {
-            created.expect("made once");
-        }
-        assert_eq!(dir.runs(), 2);
-        // Each was refused once at most.
-        let sent = requests() - 50;
-        assert!((51..=100).contains(&sent), "{sent} requests");
+    let server = env.server();
+    let before = server.stats();
+    let requests = || {
+        let now = server.stats();
+        now.http1_requests + now.http2_requests - before.http1_requests - before.http2_requests
+    };
+    let dir = Dir::new();
+    let token = dir.path().join("token");
+    let first = server.issue_token();
+    std::fs::write(&token, credential(&first)).expect("a file");
+    let plugin = dir.plugin(&format!("sleep 0.1; cat '{}'", token.display()));
+    let client = client(env, nobody(env).exec(plugin));
+    let lists = (0..REQUESTS).map(|_| client.send(env.api::<ConfigMap>().list()));
+    for list in join_all(lists).await {
+        list.expect("a list");
     }
+    assert_eq!((dir.runs(), requests()), (1, 50));
+
+    // Writes are refused before they are carried out, so they go out again too.
+    std::fs::write(&token, credential(&server.issue_token())).expect("a file");
+    server.revoke_token(&first);
+    let creates = (0..REQUESTS).map(|n| {
+        let map = map(&format!("map-{n}"), "green");
+        client.send(env.api().create(&map))
+    });
+    for created in join_all(creates).await {
+        created.expect("made once");
+    }
+    assert_eq!(dir.runs(), 2);
+    // Each was refused once at most.
+    let sent = requests() - 50;
+    assert!((51..=100).contains(&sent), "{sent} requests");
 }
 
-async fn a_rotated_certificate_is_shown_by_new_connections_only<R: Drive>(
-    _: &Server,
-    _: Client<R>,
-    runtime: R,
-) {
+async fn a_rotated_certificate_is_shown_by_new_connections_only<R: Drive>(env: &Env<R>) {
     for http2 in [false, true] {
         let server = Server::builder()
             .http2(http2)
@@ -382,30 +354,36 @@ async fn a_rotated_certificate_is_shown_by_new_connections_only<R: Drive>(
         let plugin = dir.plugin(&format!(
             "cat '{path}/issued-'$(wc -l < '{path}/runs' | tr -d ' ')"
         ));
-        let config = config(&server).ca_pem(server.ca_pem().expect("an authority"));
-        let client = client(config.exec(plugin), runtime.clone());
-        client.send(maps().create(&map("a"))).await.expect("a map");
-        let mut watch = client.stream(maps().watch().fields("metadata.name=a"));
+        let config = Config::new(Endpoint::parse(&server.url()).expect("a URL"))
+            .ca_pem(server.ca_pem().expect("an authority"))
+            .exec(plugin);
+        let client = client(env, config);
+        let maps = Api::<ConfigMap>::namespaced("default");
+        client
+            .send(maps.create(&map("a", "green")))
+            .await
+            .expect("a map");
+        let mut watch = client.stream(maps.watch().fields("metadata.name=a"));
         watch
             .next()
             .await
             .expect("an event")
             .expect("which decodes");
-        client.send(maps().list()).await.expect("a list");
+        client.send(maps.list()).await.expect("a list");
         let opened = server.stats().connections_opened;
         assert_eq!(opened, if http2 { 1 } else { 2 });
 
         // The server no longer likes the first one.
         server.faults().fail_next(1, 401, "{}");
-        client.send(maps().list()).await.expect("a list");
-        client.send(maps().list()).await.expect("a list");
+        client.send(maps.list()).await.expect("a list");
+        client.send(maps.list()).await.expect("a list");
         assert_eq!(dir.runs(), 2);
         assert_eq!(server.stats().connections_opened, opened + 1);
         assert_eq!(server.certificates_seen(), 2);
 
         // The old connection goes on for as long as there is something on it.
         let change = kubewire::Patch::merge(&serde_json::json!({"data": {"k": "v"}}));
-        let patched = client.send(maps().patch("a", change)).await;
+        let patched = client.send(maps.patch("a", change)).await;
         patched.expect("a change");
         watch
             .next()

@@ -1,4 +1,4 @@
-//! Files to and from containers, on every executor.
+//! Files to and from containers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,24 +6,23 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::core::v1::Pod;
-use kubewire::{Api, ErrorKind, ExecOperation};
-use kubewire_conformance::harness::run_pod;
-use kubewire_conformance::server::Server;
-use kubewire_conformance::suite;
+use kubewire::{ErrorKind, ExecOperation};
+use kubewire_driver::Drive;
 use kubewire_driver::copy::{EntryKind, Item, TarFailure};
-use kubewire_driver::{Client, Drive};
 
-suite!(
-    a_tree_comes_back_as_it_was,
-    values_go_and_come_without_files,
-    what_tar_says_is_the_error,
-    nothing_is_written_through_a_link,
-);
+use super::Need::Node;
+use super::pods::run_pod;
+use super::{Calls, Env};
 
-fn main_of_box() -> ExecOperation {
-    Api::<Pod>::namespaced("default")
-        .exec("box")
-        .container("main")
+driven! { Exec;
+    a_tree_comes_back_as_it_was: Node;
+    values_go_and_come_without_files: Node;
+    what_tar_says_is_the_error: Node;
+    nothing_is_written_through_a_link: Node;
+}
+
+fn main_of_box<R: Drive>(env: &Env<R>) -> ExecOperation {
+    env.api::<Pod>().exec("box").container("main")
 }
 
 /// A directory that goes with the value.
@@ -77,8 +76,8 @@ fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
-async fn a_tree_comes_back_as_it_was<R: Drive>(_: &Server, client: Client<R>, _: R) {
-    run_pod(&client, "box", "mkdir -p /data; sleep 600").await;
+async fn a_tree_comes_back_as_it_was<R: Drive>(env: &Env<R>) {
+    run_pod(env, "box", "mkdir -p /data; sleep 600").await;
     let (here, back) = (Scratch::new(), Scratch::new());
     let tree = here.0.join("tree");
     fs::create_dir_all(tree.join("a/b/c")).expect("directories");
@@ -99,13 +98,15 @@ async fn a_tree_comes_back_as_it_was<R: Drive>(_: &Server, client: Client<R>, _:
         let mode = fs::Permissions::from_mode(0o750);
         fs::set_permissions(tree.join("big"), mode).expect("a mode");
     }
-    let sent = client
-        .copy_to(main_of_box(), &tree, "/data")
+    let sent = env
+        .client
+        .copy_to(main_of_box(env), &tree, "/data")
         .await
         .expect("a copy");
     assert_eq!((sent.files, sent.directories, sent.skipped), (6, 5, 0));
-    let came = client
-        .copy_from(main_of_box(), "/data/tree", &back.0)
+    let came = env
+        .client
+        .copy_from(main_of_box(env), "/data/tree", &back.0)
         .await
         .expect("a copy");
     assert_eq!((came.files, came.bytes), (6, sent.bytes));
@@ -117,14 +118,15 @@ async fn a_tree_comes_back_as_it_was<R: Drive>(_: &Server, client: Client<R>, _:
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o750);
     }
     // Again, over what is there; and one file alone.
-    client
-        .copy_from(main_of_box(), "/data/tree", &back.0)
+    env.client
+        .copy_from(main_of_box(env), "/data/tree", &back.0)
         .await
         .expect("a copy");
     assert_eq!(read(&here.0), read(&back.0));
-    let one = client
+    let one = env
+        .client
         .copy_from(
-            main_of_box(),
+            main_of_box(env),
             "/data/tree/a/b/c/one block",
             back.0.join("new/dir"),
         )
@@ -134,21 +136,23 @@ async fn a_tree_comes_back_as_it_was<R: Drive>(_: &Server, client: Client<R>, _:
     assert!(back.0.join("new/dir/one block").is_file());
 }
 
-async fn values_go_and_come_without_files<R: Drive>(_: &Server, client: Client<R>, _: R) {
-    run_pod(&client, "box", "mkdir -p /data; sleep 600").await;
+async fn values_go_and_come_without_files<R: Drive>(env: &Env<R>) {
+    run_pod(env, "box", "mkdir -p /data; sleep 600").await;
     let big = noise(300_000);
     let files = [
         ("conf/a", 0o600, &b"hello"[..]),
         ("conf/b", 0o755, &big),
         ("c", 0o644, b""),
     ];
-    let sent = client
-        .upload_files(main_of_box(), "/data", files)
+    let sent = env
+        .client
+        .upload_files(main_of_box(env), "/data", files)
         .await
         .expect("a copy");
     assert_eq!((sent.files, sent.bytes), (3, 300_005));
-    let mut download = client
-        .download(main_of_box(), "/data/conf")
+    let mut download = env
+        .client
+        .download(main_of_box(env), "/data/conf")
         .await
         .expect("a session");
     let mut found = BTreeMap::new();
@@ -171,8 +175,9 @@ async fn values_go_and_come_without_files<R: Drive>(_: &Server, client: Client<R
     assert_eq!(found[Path::new("conf/b")], (0o755, big));
 
     // What is wrong as written is said before it is sent.
-    let mut upload = client
-        .upload(main_of_box(), "/data")
+    let mut upload = env
+        .client
+        .upload(main_of_box(env), "/data")
         .await
         .expect("a session");
     for path in ["/x", "../x", ""] {
@@ -184,11 +189,12 @@ async fn values_go_and_come_without_files<R: Drive>(_: &Server, client: Client<R
     assert!(upload.finish().await.is_err());
 }
 
-async fn what_tar_says_is_the_error<R: Drive>(_: &Server, client: Client<R>, _: R) {
-    run_pod(&client, "box", "sleep 600").await;
+async fn what_tar_says_is_the_error<R: Drive>(env: &Env<R>) {
+    run_pod(env, "box", "sleep 600").await;
     let back = Scratch::new();
-    let error = client
-        .copy_from(main_of_box(), "/no/such", &back.0)
+    let error = env
+        .client
+        .copy_from(main_of_box(env), "/no/such", &back.0)
         .await
         .expect_err("nothing is there");
     assert_eq!(error.kind(), ErrorKind::Api);
@@ -198,16 +204,17 @@ async fn what_tar_says_is_the_error<R: Drive>(_: &Server, client: Client<R>, _: 
     assert!(error.to_string().contains("No such file"), "{error}");
     assert!(read(&back.0).is_empty());
 
-    let error = client
-        .copy_to(main_of_box(), back.0.join("missing"), "/")
+    let error = env
+        .client
+        .copy_to(main_of_box(env), back.0.join("missing"), "/")
         .await
         .expect_err("nothing is there");
     assert_eq!(error.kind(), ErrorKind::Usage);
 }
 
-async fn nothing_is_written_through_a_link<R: Drive>(_: &Server, client: Client<R>, _: R) {
+async fn nothing_is_written_through_a_link<R: Drive>(env: &Env<R>) {
     run_pod(
-        &client,
+        env,
         "box",
         "mkdir -p /data/d; echo evil > /data/d/f; sleep 600",
     )
@@ -219,7 +226,11 @@ async fn nothing_is_written_through_a_link<R: Drive>(_: &Server, client: Client<
         let link = |to: &Path, from: PathBuf| std::os::unix::fs::symlink(to, from);
         // A link in place of the directory, then one in place of the file.
         link(&outside.0, here.0.join("d")).expect("a link");
-        let copy = async || client.copy_from(main_of_box(), "/data/d", &here.0).await;
+        let copy = async || {
+            env.client
+                .copy_from(main_of_box(env), "/data/d", &here.0)
+                .await
+        };
         copy().await.expect_err("refused");
         fs::remove_file(here.0.join("d")).expect("removed");
         fs::create_dir(here.0.join("d")).expect("a directory");

@@ -1,0 +1,259 @@
+//! Connections to ports of pods, through a tunnel and without, in the process and on local ports.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use ::smol::net::TcpStream;
+use futures_util::future::{join, join_all};
+use k8s_openapi::api::core::v1::Pod;
+use kubewire::ErrorKind;
+use kubewire::session::SessionOptions;
+use kubewire_driver::{Drive, Listen, PortStream};
+
+use super::Need::{Embedded, Node};
+use super::pods::run_pod;
+use super::{Calls, Env};
+
+driven! { PortForward;
+    a_half_close_gets_the_whole_answer: Node;
+    twenty_connections_share_a_tunnel_with_one_that_is_not_read: Node;
+    a_refused_port_fails_its_own_connection_only: Node;
+    local_ports_are_forwarded: Node;
+    bad_ports_are_refused_before_anything_is_sent: Embedded;
+    a_forwarded_port_carries_bytes_both_ways: Node;
+    a_refused_port_is_an_error_of_its_stream: Node;
+}
+
+async fn pod<R: Drive>(env: &Env<R>) {
+    let script = "nc -lk -p 7000 -e cat & exec nc -lk -p 7001 -e wc -c";
+    run_pod(env, "box", script).await;
+    wait_for_port(env, "box", 7000).await;
+    wait_for_port(env, "box", 7001).await;
+}
+
+/// A pod that runs does not listen yet.
+async fn wait_for_port<R: Drive>(env: &Env<R>, name: &str, port: u16) {
+    let tunnel = env.api::<Pod>().port_forward_tunnel(name);
+    let forwarder = env.client.forward(tunnel).await.expect("a tunnel");
+    loop {
+        let mut stream = forwarder.connect(port).await.expect("a connection");
+        if stream.write_all(b"x").await.is_ok()
+            && stream.finish().is_ok()
+            && stream.chunk().await.is_some()
+        {
+            return;
+        }
+        env.pause(Duration::from_millis(50)).await;
+    }
+}
+
+async fn read_all(stream: &mut PortStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(chunk) = stream.chunk().await {
+        all.extend_from_slice(&chunk);
+    }
+    all
+}
+
+async fn a_half_close_gets_the_whole_answer<R: Drive>(env: &Env<R>) {
+    pod(env).await;
+    let forwarder = env
+        .client
+        .forward(env.api::<Pod>().port_forward_tunnel("box"))
+        .await
+        .expect("a tunnel");
+    assert!(forwarder.has_tunnel());
+    let mut stream = forwarder.connect(7001).await.expect("a connection");
+    stream
+        .write_all(&vec![1; 1_000_000])
+        .await
+        .expect("the pod reads");
+    stream.finish().expect("tunnels have a half-close");
+    assert_eq!(
+        String::from_utf8_lossy(&read_all(&mut stream).await).trim(),
+        "1000000"
+    );
+}
+
+async fn twenty_connections_share_a_tunnel_with_one_that_is_not_read<R: Drive>(env: &Env<R>) {
+    pod(env).await;
+    let forwarder = env
+        .client
+        .forward(env.api::<Pod>().port_forward_tunnel("box"))
+        .await
+        .expect("a tunnel");
+    let mut unread = forwarder.connect(7000).await.expect("a connection");
+    // More than anybody holds for it; its reader is asleep.
+    let flood = async {
+        let _ = unread.write_all(&vec![0; 64 << 20]).await;
+        unread
+    };
+    let busy = join_all((0..19_u8).map(|n| {
+        let forwarder = &forwarder;
+        async move {
+            let mut stream = forwarder.connect(7000).await.expect("a connection");
+            for round in 0..20 {
+                let data = vec![n ^ round; 10_000];
+                stream.write_all(&data).await.expect("the echo reads");
+                let mut got = Vec::new();
+                while got.len() < data.len() {
+                    let mut buffer = [0; 8192];
+                    let read = stream
+                        .read(&mut buffer)
+                        .await
+                        .expect("the connection goes on");
+                    assert!(read > 0, "the echo answers");
+                    got.extend_from_slice(&buffer[..read]);
+                }
+                assert!(got == data);
+            }
+        }
+    }));
+    let busy = env.within(Duration::from_mins(1), busy);
+    // The flood may end, by being reset as the one in the way, or go on for ever.
+    let mut flood = Box::pin(flood);
+    let mut flooding = true;
+    let mut busy = Box::pin(busy);
+    let finished = std::future::poll_fn(|cx| {
+        if flooding && flood.as_mut().poll(cx).is_ready() {
+            flooding = false;
+        }
+        busy.as_mut().poll(cx)
+    })
+    .await;
+    assert!(finished.is_some(), "the others are held up");
+}
+
+async fn a_refused_port_fails_its_own_connection_only<R: Drive>(env: &Env<R>) {
+    pod(env).await;
+    let forwarder = env
+        .client
+        .forward(env.api::<Pod>().port_forward_tunnel("box"))
+        .await
+        .expect("a tunnel");
+    let mut good = forwarder.connect(7000).await.expect("a connection");
+    let mut bad = forwarder.connect(7002).await.expect("the tunnel takes it");
+    let error = bad
+        .read_to_end(&mut Vec::new())
+        .await
+        .expect_err("nobody listens");
+    assert!(error.to_string().contains("7002"), "{error}");
+    good.write_all(b"still here").await.expect("the echo reads");
+    assert_eq!(good.chunk().await.as_deref(), Some(&b"still here"[..]));
+}
+
+async fn local_ports_are_forwarded<R: Drive + Listen>(env: &Env<R>) {
+    pod(env).await;
+    let forwarder = Arc::new(
+        env.client
+            .forward(env.api::<Pod>().port_forward_tunnel("box"))
+            .await
+            .expect("a tunnel"),
+    );
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut good = forwarder.listen(any, 7001).await.expect("a port is free");
+    let mut bad = forwarder.listen(any, 7009).await.expect("a port is free");
+    let (good_addr, bad_addr) = (good.local_addr(), bad.local_addr());
+    let mut failures = Vec::new();
+    let clients = async {
+        let counts = join_all((1..=5).map(|n: usize| async move {
+            let mut stream = TcpStream::connect(good_addr).await.expect("it listens");
+            stream
+                .write_all(&vec![0; n * 100_000])
+                .await
+                .expect("it reads");
+            stream
+                .shutdown(std::net::Shutdown::Write)
+                .expect("it is connected");
+            let mut answer = String::new();
+            stream
+                .read_to_string(&mut answer)
+                .await
+                .expect("it answers");
+            answer.trim().to_owned()
+        }))
+        .await;
+        assert_eq!(counts, ["100000", "200000", "300000", "400000", "500000"]);
+        let mut refused = TcpStream::connect(bad_addr).await.expect("it listens");
+        assert_eq!(refused.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
+    };
+    let serve = async {
+        let bad = bad.serve(|_, error| failures.push(error.to_string()));
+        join(good.serve(|_, error| panic!("{error}")), bad).await
+    };
+    futures_util::future::select(Box::pin(clients), Box::pin(serve)).await;
+    assert!(
+        failures.len() == 1 && failures[0].contains("7009"),
+        "{failures:?}"
+    );
+    drop((good, bad));
+    assert!(
+        TcpStream::connect(good_addr).await.is_err(),
+        "nobody listens any more"
+    );
+}
+
+async fn bad_ports_are_refused_before_anything_is_sent<R: Drive>(env: &Env<R>) {
+    let operation = env.api::<Pod>().port_forward("box", []);
+    let error = env
+        .client
+        .open(operation.options(SessionOptions::default()))
+        .await
+        .expect_err("no ports");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert_eq!(env.server().stats().websockets_opened, 0);
+}
+
+async fn a_forwarded_port_carries_bytes_both_ways<R: Drive>(env: &Env<R>) {
+    pod(env).await;
+    wait_for_port(env, "box", 7000).await;
+    let mut forward = env
+        .client
+        .open(env.api::<Pod>().port_forward("box", [7000, 7000]))
+        .await
+        .expect("a session");
+    let second = forward.connections.pop().expect("two connections");
+    let first = forward.connections.pop().expect("two connections");
+    let exchange = async |stream: PortStream, byte: u8| {
+        let (mut reader, mut writer) = stream.split();
+        let data = vec![byte; 3 << 20];
+        let write = async { writer.write_all(&data).await.expect("the echo reads") };
+        let read = async {
+            let mut got = Vec::new();
+            while got.len() < data.len() {
+                got.extend_from_slice(&reader.chunk().await.expect("the echo answers"));
+            }
+            got
+        };
+        let ((), got) = join(write, read).await;
+        assert!(got == data);
+        assert_eq!(
+            writer.finish().expect_err("v4 has no half-close").kind(),
+            ErrorKind::Usage
+        );
+    };
+    join(exchange(first, 1), exchange(second, 2)).await;
+}
+
+async fn a_refused_port_is_an_error_of_its_stream<R: Drive>(env: &Env<R>) {
+    pod(env).await;
+    let options = SessionOptions::default();
+    let operation = env
+        .api::<Pod>()
+        .port_forward("box", [7002])
+        .options(options);
+    let mut forward = env.client.open(operation).await.expect("a session");
+    let error = forward.connections[0]
+        .read_to_end(&mut Vec::new())
+        .await
+        .expect_err("nobody listens");
+    assert!(error.to_string().contains("7002"), "{error}");
+    let error = env
+        .client
+        .open(env.api::<Pod>().port_forward("box", [0]))
+        .await
+        .expect_err("there is no port 0");
+    assert_eq!(error.kind(), ErrorKind::Usage);
+}
