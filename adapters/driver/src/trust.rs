@@ -37,18 +37,22 @@ impl Trust {
         let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|source| fault("the authorities are not usable").with_source(source))?;
-        Ok(Self {
-            provider,
-            verifier: Arc::new(Pool { inner, pool }),
-        })
+        Ok(Self::new(provider, Judge::Pool { inner, pool }))
     }
 
     /// Anybody.
     pub(crate) fn dangerously() -> Self {
-        let provider = provider();
+        Self::new(provider(), Judge::Anybody)
+    }
+
+    fn new(provider: Arc<CryptoProvider>, judge: Judge) -> Self {
+        let verifier = Verifier {
+            provider: provider.clone(),
+            judge,
+        };
         Self {
-            verifier: Arc::new(AnyCertificate(provider.clone())),
             provider,
+            verifier: Arc::new(verifier),
         }
     }
 }
@@ -78,15 +82,26 @@ fn system() -> Result<Vec<CertificateDer<'static>>, Error> {
     ))
 }
 
-/// Verification by authorities. As in Go, a certificate of the pool is also trusted as a server's own, whoever has signed
-/// it: people put the certificate of their server there.
+/// A connection is always one with who holds the certificate's key; whose certificate it may be is a matter of judgement.
 #[derive(Debug)]
-struct Pool {
-    inner: Arc<WebPkiServerVerifier>,
-    pool: Vec<CertificateDer<'static>>,
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    judge: Judge,
 }
 
-impl ServerCertVerifier for Pool {
+#[derive(Debug)]
+enum Judge {
+    /// By authorities. As in Go, a certificate of the pool is also trusted as a server's own, whoever has signed it:
+    /// people put the certificate of their server there.
+    Pool {
+        inner: Arc<WebPkiServerVerifier>,
+        pool: Vec<CertificateDer<'static>>,
+    },
+    /// For `insecure-skip-tls-verify`: whoever answers.
+    Anybody,
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -95,10 +110,12 @@ impl ServerCertVerifier for Pool {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let inner = &self.inner;
+        let Judge::Pool { inner, pool } = &self.judge else {
+            return Ok(ServerCertVerified::assertion());
+        };
         match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(error))
-                if is_about_the_issuer(&error) && self.pool.contains(end_entity) =>
+                if is_about_the_issuer(&error) && pool.contains(end_entity) =>
             {
                 let certificate = ParsedCertificate::try_from(end_entity)?;
                 rustls::client::verify_server_name(&certificate, server_name)?;
@@ -114,8 +131,8 @@ impl ServerCertVerifier for Pool {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -124,12 +141,14 @@ impl ServerCertVerifier for Pool {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -143,45 +162,4 @@ fn is_about_the_issuer(error: &CertificateError) -> bool {
     };
     *error == CertificateError::UnknownIssuer
         || matches!(other, Some(webpki::Error::CaUsedAsEndEntity))
-}
-
-/// For `insecure-skip-tls-verify`: encrypts, to whoever answers.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
