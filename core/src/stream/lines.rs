@@ -162,4 +162,22 @@ mod tests {
             assert_eq!(lines.finish(), None);
         }
     }
+
+    #[test]
+    fn a_line_may_be_exactly_as_long_as_allowed() {
+        for pieces in [&["abc\nd"][..], &["a", "bc\nd"], &["abc", "\n", "d"]] {
+            let mut lines = Lines::new(3);
+            let mut got = Vec::new();
+            for piece in pieces {
+                lines.push(Bytes::from_static(piece.as_bytes())).unwrap();
+                assert!(lines.has_input());
+                got.extend(lines.next_line().unwrap());
+            }
+            assert_eq!(got, ["abc"], "{pieces:?}");
+            assert_eq!(lines.buffered(), 1);
+            assert_eq!(format!("{lines:?}"), "Lines { buffered: 1, .. }");
+            assert_eq!(lines.next_line().unwrap(), None);
+            assert_eq!(lines.finish().unwrap(), "d");
+        }
+    }
 }
