@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use kubewire::AttachOperation;
 use kubewire::session::{Abort, Outcome};
-use kubewire_driver::{Drive, Reader};
+use kubewire_driver::{Drive, Process, Reader};
 use serde_json::json;
 
 use super::Need::Node;
@@ -59,11 +60,18 @@ async fn output_is_seen_as_it_comes<R: Drive>(env: &Env<R>) {
     until(env, &mut stdout, "tick\ntick\n").await;
 }
 
+async fn attach<R: Drive>(
+    env: &Env<R>,
+    options: impl FnOnce(AttachOperation) -> AttachOperation,
+) -> Process {
+    let operation = options(env.api::<Pod>().attach("box"));
+    env.client.open(operation).await.expect("a session")
+}
+
 async fn error_output_comes_apart<R: Drive>(env: &Env<R>) {
     let script = "while true; do echo out; echo err >&2; sleep 0.1; done";
     start(env, script, json!({})).await;
-    let process = env.client.open(env.api::<Pod>().attach("box")).await;
-    let mut process = process.expect("a session");
+    let mut process = attach(env, |attach| attach).await;
     let mut stdout = process.stdout.take().expect("stdout");
     let mut stderr = process.stderr.take().expect("stderr");
     assert!(!until(env, &mut stdout, "out\nout\n").await.contains("err"));
@@ -72,11 +80,7 @@ async fn error_output_comes_apart<R: Drive>(env: &Env<R>) {
 
 async fn input_reaches_the_process<R: Drive>(env: &Env<R>) {
     start(env, "cat", json!({"stdin": true})).await;
-    let process = env
-        .client
-        .open(env.api::<Pod>().attach("box").stdin())
-        .await;
-    let mut process = process.expect("a session");
+    let mut process = attach(env, |attach| attach.stdin()).await;
     let mut stdin = process.stdin.take().expect("stdin");
     let mut stdout = process.stdout.take().expect("stdout");
     for line in ["one\n", "two\n", "three\n"] {
@@ -88,11 +92,7 @@ async fn input_reaches_the_process<R: Drive>(env: &Env<R>) {
 async fn a_terminal_is_spoken_to<R: Drive>(env: &Env<R>) {
     let options = json!({"stdin": true, "tty": true});
     start(env, "exec sh", options).await;
-    let process = env
-        .client
-        .open(env.api::<Pod>().attach("box").stdin().tty())
-        .await;
-    let mut process = process.expect("a session");
+    let mut process = attach(env, |attach| attach.stdin().tty()).await;
     assert!(process.stderr.is_none());
     let mut stdin = process.stdin.take().expect("stdin");
     let mut stdout = process.stdout.take().expect("stdout");
@@ -106,11 +106,7 @@ async fn a_terminal_is_spoken_to<R: Drive>(env: &Env<R>) {
 async fn a_terminal_has_the_size_that_was_set<R: Drive>(env: &Env<R>) {
     let options = json!({"stdin": true, "tty": true});
     start(env, "exec sh", options).await;
-    let process = env
-        .client
-        .open(env.api::<Pod>().attach("box").stdin().tty())
-        .await;
-    let mut process = process.expect("a session");
+    let mut process = attach(env, |attach| attach.stdin().tty()).await;
     let mut stdin = process.stdin.take().expect("stdin");
     let mut stdout = process.stdout.take().expect("stdout");
     process.resize(101, 37).expect("there is a terminal");
@@ -129,11 +125,7 @@ async fn the_end_of_the_container_ends_the_session<R: Drive>(env: &Env<R>) {
         json!({"stdin": true}),
     )
     .await;
-    let process = env
-        .client
-        .open(env.api::<Pod>().attach("box").stdin())
-        .await;
-    let mut process = process.expect("a session");
+    let mut process = attach(env, |attach| attach.stdin()).await;
     let mut stdin = process.stdin.take().expect("stdin");
     let mut stdout = process.stdout.take().expect("stdout");
     stdin.write_all(b"hello\n").await.expect("it is read");
@@ -147,11 +139,7 @@ async fn the_end_of_the_container_ends_the_session<R: Drive>(env: &Env<R>) {
 async fn leaving_lets_the_process_go_on<R: Drive>(env: &Env<R>) {
     start(env, TICK, json!({"stdin": true})).await;
     for _ in 0..3 {
-        let process = env
-            .client
-            .open(env.api::<Pod>().attach("box").stdin())
-            .await;
-        let mut process = process.expect("a session");
+        let mut process = attach(env, |attach| attach.stdin()).await;
         let mut stdout = process.stdout.take().expect("stdout");
         until(env, &mut stdout, "tick").await;
         process.close();
@@ -175,11 +163,7 @@ async fn input_that_ends_once_ends_the_process<R: Drive>(env: &Env<R>) {
         json!({"stdin": true, "stdinOnce": true}),
     )
     .await;
-    let process = env
-        .client
-        .open(env.api::<Pod>().attach("box").stdin())
-        .await;
-    let mut process = process.expect("a session");
+    let mut process = attach(env, |attach| attach.stdin()).await;
     let mut stdin = process.stdin.take().expect("stdin");
     stdin.write_all(b"hello\n").await.expect("it is read");
     stdin.finish().expect("v5");

@@ -10,7 +10,7 @@ use futures_util::future::{join, join_all};
 use k8s_openapi::api::core::v1::Pod;
 use kubewire::ErrorKind;
 use kubewire::session::SessionOptions;
-use kubewire_driver::{Drive, Listen, PortStream};
+use kubewire_driver::{Drive, Forwarder, Listen, PortStream};
 
 use super::Need::{Embedded, Node};
 use super::pods::run_pod;
@@ -24,6 +24,11 @@ driven! { PortForward;
     bad_ports_are_refused_before_anything_is_sent: Embedded;
     a_forwarded_port_carries_bytes_both_ways: Node;
     a_refused_port_is_an_error_of_its_stream: Node;
+}
+
+async fn tunnel<R: Drive>(env: &Env<R>) -> Forwarder<R> {
+    let operation = env.api::<Pod>().port_forward_tunnel("box");
+    env.client.forward(operation).await.expect("a tunnel")
 }
 
 async fn pod<R: Drive>(env: &Env<R>) {
@@ -59,11 +64,7 @@ async fn read_all(stream: &mut PortStream) -> Vec<u8> {
 
 async fn a_half_close_gets_the_whole_answer<R: Drive>(env: &Env<R>) {
     pod(env).await;
-    let forwarder = env
-        .client
-        .forward(env.api::<Pod>().port_forward_tunnel("box"))
-        .await
-        .expect("a tunnel");
+    let forwarder = tunnel(env).await;
     assert!(forwarder.has_tunnel());
     let mut stream = forwarder.connect(7001).await.expect("a connection");
     stream
@@ -79,11 +80,7 @@ async fn a_half_close_gets_the_whole_answer<R: Drive>(env: &Env<R>) {
 
 async fn twenty_connections_share_a_tunnel_with_one_that_is_not_read<R: Drive>(env: &Env<R>) {
     pod(env).await;
-    let forwarder = env
-        .client
-        .forward(env.api::<Pod>().port_forward_tunnel("box"))
-        .await
-        .expect("a tunnel");
+    let forwarder = tunnel(env).await;
     let mut unread = forwarder.connect(7000).await.expect("a connection");
     // More than anybody holds for it; its reader is asleep.
     let flood = async {
@@ -128,11 +125,7 @@ async fn twenty_connections_share_a_tunnel_with_one_that_is_not_read<R: Drive>(e
 
 async fn a_refused_port_fails_its_own_connection_only<R: Drive>(env: &Env<R>) {
     pod(env).await;
-    let forwarder = env
-        .client
-        .forward(env.api::<Pod>().port_forward_tunnel("box"))
-        .await
-        .expect("a tunnel");
+    let forwarder = tunnel(env).await;
     let mut good = forwarder.connect(7000).await.expect("a connection");
     let mut bad = forwarder.connect(7002).await.expect("the tunnel takes it");
     let error = bad
