@@ -80,7 +80,7 @@ async fn error_output_comes_apart<R: Drive>(env: &Env<R>) {
 
 async fn input_reaches_the_process<R: Drive>(env: &Env<R>) {
     start(env, "cat", json!({"stdin": true})).await;
-    let mut process = attach(env, |attach| attach.stdin()).await;
+    let mut process = attach(env, AttachOperation::stdin).await;
     let mut stdin = process.stdin.take().expect("stdin");
     let mut stdout = process.stdout.take().expect("stdout");
     for line in ["one\n", "two\n", "three\n"] {
@@ -125,7 +125,7 @@ async fn the_end_of_the_container_ends_the_session<R: Drive>(env: &Env<R>) {
         json!({"stdin": true}),
     )
     .await;
-    let mut process = attach(env, |attach| attach.stdin()).await;
+    let mut process = attach(env, AttachOperation::stdin).await;
     let mut stdin = process.stdin.take().expect("stdin");
     let mut stdout = process.stdout.take().expect("stdout");
     stdin.write_all(b"hello\n").await.expect("it is read");
@@ -139,7 +139,7 @@ async fn the_end_of_the_container_ends_the_session<R: Drive>(env: &Env<R>) {
 async fn leaving_lets_the_process_go_on<R: Drive>(env: &Env<R>) {
     start(env, TICK, json!({"stdin": true})).await;
     for _ in 0..3 {
-        let mut process = attach(env, |attach| attach.stdin()).await;
+        let mut process = attach(env, AttachOperation::stdin).await;
         let mut stdout = process.stdout.take().expect("stdout");
         until(env, &mut stdout, "tick").await;
         process.close();
@@ -163,7 +163,7 @@ async fn input_that_ends_once_ends_the_process<R: Drive>(env: &Env<R>) {
         json!({"stdin": true, "stdinOnce": true}),
     )
     .await;
-    let mut process = attach(env, |attach| attach.stdin()).await;
+    let mut process = attach(env, AttachOperation::stdin).await;
     let mut stdin = process.stdin.take().expect("stdin");
     stdin.write_all(b"hello\n").await.expect("it is read");
     stdin.finish().expect("v5");
