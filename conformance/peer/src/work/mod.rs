@@ -80,8 +80,9 @@ fn figures(job: &Job, count: Count, run: &mut dyn FnMut(&Job) -> Done) -> Figure
         times: 1,
         ..job.clone()
     };
+    let sockets = crate::job::sockets();
     run(&warm);
-    let (resident, sockets) = (crate::job::resident(), crate::job::sockets());
+    let resident = crate::job::resident();
     let mut done = Done::default();
     let clocks = Clocks::start();
     let (allocations, peak) = count(&mut || done = run(job));
