@@ -95,6 +95,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         server,
         image: options.common.image.clone(),
         jobs: options.jobs,
+        drops: false,
     };
     suite::quiet_panics();
     suite::catch_interrupt()?;

@@ -12,6 +12,19 @@ macro_rules! groups {
         groups! { @on hostile_io_on_tokio, Tokio, true, Mischief::OPEN; $($test: $group)* }
         groups! { @on hostile_io_on_local, Local, false, Mischief::ALL; $($test: $group)* }
 
+        mod dropped {
+            use kubewire_conformance::suite::{Runtime, check_dropped};
+
+            use super::Group;
+
+            $(
+                #[test]
+                fn $test() {
+                    check_dropped(Group::$group, Runtime::Local, false);
+                }
+            )*
+        }
+
         mod blocking {
             use kubewire_conformance::rig::Mischief;
             use kubewire_conformance::suite::{Runtime, check};

@@ -209,14 +209,19 @@ pub async fn within<R: Drive, T>(
 
 /// Polls a future until it has been pending so many times, then drops it. Whether it was completed before.
 pub async fn drop_at_await(future: impl Future, awaits: usize) -> bool {
+    until_await(future, awaits).await.is_some()
+}
+
+/// As [`drop_at_await`]; what the future came to if it was completed.
+pub async fn until_await<T>(future: impl Future<Output = T>, awaits: usize) -> Option<T> {
     let mut future = pin!(future);
     let mut pending = 0;
     poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
             pending += 1;
             if pending >= awaits {
-                Poll::Ready(false)
+                Poll::Ready(None)
             } else {
                 Poll::Pending
             }

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use kubewire_driver::{Drive, Listen};
 
 pub use env::{Calls, Env, Place};
-pub(crate) use pods::{START, create_pod};
+pub(crate) use pods::{HELD, START, create_pod, free};
 
 /// What a scenario is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

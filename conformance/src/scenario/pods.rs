@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kubewire::stream::WatchEvent;
-use kubewire::{Api, Error, ExecOperation};
+use kubewire::{Api, Error, ExecOperation, Patch};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -29,6 +29,19 @@ pub(super) async fn create_map<E: Calls>(env: &E, name: &str, colour: &str) -> C
     let map = map(name, colour);
     let created = env.send(env.api().create(&map)).await;
     created.expect("the config map is created")
+}
+
+/// The name of objects that finalizers hold; whoever cleans up lets them go.
+pub(crate) const HELD: &str = "held";
+
+/// A config map that is held by a finalizer.
+pub(super) fn held() -> ConfigMap {
+    typed(json!({"metadata": {"name": HELD, "finalizers": ["example.com/hold"]}}))
+}
+
+/// Lets it go.
+pub(crate) fn free() -> Patch {
+    Patch::merge(&json!({"metadata": {"finalizers": null}}))
 }
 
 /// The value of its key.

@@ -11,7 +11,7 @@ use kubewire_driver::Drive;
 use serde_json::{Value, json};
 
 use super::Need::{Embedded, May, Node, Tls};
-use super::pods::{colour, create_map, failure, map, run_pod, typed};
+use super::pods::{HELD, colour, create_map, failure, free, held, map, run_pod, typed};
 use super::{Calls, Env};
 
 calls! { Rest;
@@ -225,18 +225,18 @@ async fn a_deletion_says_that_the_object_is_gone<E: Calls>(env: &E) {
 
 async fn a_deletion_waits_for_finalizers<E: Calls>(env: &E) {
     let maps = env.api::<ConfigMap>();
-    let map: ConfigMap =
-        typed(json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}}));
+    let map = held();
     env.send(maps.create(&map)).await.expect("it is made");
-    let Deleted::Object(map) = env.send(maps.delete("a")).await.expect("it begins") else {
+    let Deleted::Object(map) = env.send(maps.delete(HELD)).await.expect("it begins") else {
         panic!("nothing held it");
     };
     assert!(map.metadata.deletion_timestamp.is_some());
-    env.send(maps.get("a")).await.expect("it is still there");
-    let free = Patch::merge(&json!({"metadata": {"finalizers": null}}));
-    env.send(maps.patch("a", free)).await.expect("it is let go");
+    env.send(maps.get(HELD)).await.expect("it is still there");
+    env.send(maps.patch(HELD, free()))
+        .await
+        .expect("it is let go");
     assert!(
-        env.send(maps.get("a").optional())
+        env.send(maps.get(HELD).optional())
             .await
             .expect("an answer")
             .is_none()

@@ -11,7 +11,7 @@ use kubewire_driver::Drive;
 use serde_json::json;
 
 use super::Need::{Embedded, Tls};
-use super::pods::{colour, create_map, map, typed};
+use super::pods::{HELD, colour, create_map, free, held, map, typed};
 use super::{Calls, Env};
 
 calls! { Watch;
@@ -281,16 +281,14 @@ async fn a_write_that_changes_nothing_is_no_event<E: Calls>(env: &E) {
 
 async fn a_finalizer_shows_as_a_change_before_the_end<E: Calls>(env: &E) {
     let version = now(env).await;
-    let map: ConfigMap =
-        typed(json!({"metadata": {"name": "a", "finalizers": ["example.com/hold"]}}));
+    let map = held();
     env.send(env.api().create(&map)).await.expect("it is made");
-    delete(env, "a").await;
-    let free = Patch::merge(&json!({"metadata": {"finalizers": null}}));
-    env.send(env.api::<ConfigMap>().patch("a", free))
+    delete(env, HELD).await;
+    env.send(env.api::<ConfigMap>().patch(HELD, free()))
         .await
         .expect("it is let go");
     let told = events(env, &version, 3).await;
-    assert_eq!(told, ["added a ", "modified a ", "deleted a "]);
+    assert_eq!(told, ["added held ", "modified held ", "deleted held "]);
 }
 
 async fn a_watch_goes_on_where_another_ended<E: Calls>(env: &E) {

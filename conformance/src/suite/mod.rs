@@ -12,7 +12,7 @@ pub use interrupt::{catch_interrupt, interrupted};
 pub use report::{Outcome, Report, Summary};
 pub use run::{Backend, Site, quiet_panics, run};
 pub use runtimes::{Choose, Runtime};
-pub use tests::check;
+pub use tests::{check, check_dropped};
 
 /// The label of everything that the suite makes outside of its namespaces, and of these.
 pub const LABEL: &str = "kubewire-suite";

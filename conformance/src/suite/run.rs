@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt, stream};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kubewire::config::Config;
 use kubewire::{Api, Error};
 
 use super::{Facts, LABEL, Outcome, Report};
 use crate::cli::config_of;
-use crate::scenario::{Calls, Need, Place, Scenario};
+use crate::harness::until_await;
+use crate::scenario::{Calls, HELD, Need, Place, Scenario, free};
 use crate::server::Server;
 
 /// How long a scenario may take before it counts as hung. On a real cluster pods have to start.
@@ -34,6 +35,8 @@ pub struct Site {
     pub image: String,
     /// How many scenarios run at a time.
     pub jobs: usize,
+    /// Whether each is dropped at its first await, at its second, and so on with growing steps, before it may go on to its end.
+    pub drops: bool,
 }
 
 impl Site {
@@ -174,45 +177,95 @@ async fn one<B: Backend>(
     scenario: &Scenario<B::Env>,
     time: &mut Option<Duration>,
 ) -> Result<(), String> {
-    if scenario.needs.contains(&Need::Embedded) {
-        let site = site.own()?;
-        let keeper = backend
-            .quiet(site.place("default"))
-            .map_err(|error| explain(&error))?;
-        let result = in_namespace(backend, &keeper, &site, scenario, time).await;
-        // The end of a server takes a moment, and blocks the thread meanwhile.
-        std::thread::spawn(move || drop(site));
-        return result;
+    let mut awaits = site.drops.then_some(1);
+    loop {
+        let done = once(backend, keeper, site, scenario, time, awaits).await?;
+        match &mut awaits {
+            Some(awaits) if !done => *awaits += 1 + *awaits / 4,
+            Some(_) | None => return Ok(()),
+        }
     }
-    in_namespace(backend, keeper, site, scenario, time).await
 }
 
-async fn in_namespace<B: Backend>(
+/// As [`one`], dropped after so many awaits; whether it was done before.
+async fn once<B: Backend>(
     backend: &B,
     keeper: &B::Env,
     site: &Site,
     scenario: &Scenario<B::Env>,
     time: &mut Option<Duration>,
-) -> Result<(), String> {
-    let namespace = make_namespace(keeper).await?;
+    awaits: Option<usize>,
+) -> Result<bool, String> {
+    if !scenario.needs.contains(&Need::Embedded) {
+        let namespace = make_namespace(keeper).await?;
+        let env = backend.env(site.place(&namespace));
+        let result = tried(backend, env, scenario, time, awaits, None).await;
+        delete_namespace(keeper, &namespace).await;
+        return result;
+    }
+    let site = site.own()?;
+    let keeper = backend
+        .quiet(site.place("default"))
+        .map_err(|error| explain(&error))?;
+    let namespace = make_namespace(&keeper).await?;
     let env = backend.env(site.place(&namespace));
-    let result = match &env {
-        Err(error) => Err(explain(error)),
-        Ok(env) => {
-            let start = Instant::now();
-            let body = AssertUnwindSafe((scenario.body)(env)).catch_unwind();
-            let result = env.within(PATIENCE, backend.guard(env, body)).await;
-            *time = Some(start.elapsed());
-            match result {
-                Some(Ok(Ok(()))) => Ok(()),
-                Some(Ok(Err(panic))) => Err(message(&*panic)),
-                Some(Err(fault)) => Err(fault),
-                None => Err(format!("it hangs: no end after {PATIENCE:?}")),
-            }
+    let server = site.server.as_deref();
+    let result = tried(backend, env, scenario, time, awaits, server).await;
+    // The end of a server takes a moment, and blocks the thread meanwhile.
+    std::thread::spawn(move || drop(site));
+    result
+}
+
+async fn tried<B: Backend>(
+    backend: &B,
+    env: Result<B::Env, Error>,
+    scenario: &Scenario<B::Env>,
+    time: &mut Option<Duration>,
+    awaits: Option<usize>,
+    server: Option<&Server>,
+) -> Result<bool, String> {
+    let env = env.map_err(|error| explain(&error))?;
+    let start = Instant::now();
+    let body = AssertUnwindSafe((scenario.body)(&env)).catch_unwind();
+    let body = until_await(body, awaits.unwrap_or(usize::MAX));
+    let result = env.within(PATIENCE, backend.guard(&env, body)).await;
+    *time = Some(start.elapsed());
+    let dropped = |why: String| match awaits {
+        Some(awaits) => format!("{why} (dropped after {awaits} awaits)"),
+        None => why,
+    };
+    match result {
+        Some(Ok(Some(Ok(())))) => Ok(true),
+        Some(Ok(Some(Err(panic)))) => Err(message(&*panic)),
+        Some(Ok(None)) => aftermath(&env, server)
+            .await
+            .map_err(dropped)
+            .map(|()| false),
+        Some(Err(fault)) => Err(dropped(fault)),
+        None => Err(dropped(format!("it hangs: no end after {PATIENCE:?}"))),
+    }
+}
+
+/// After a scenario was dropped its client works, and nothing of it is left at its own server, whose faults may
+/// still be to come.
+async fn aftermath<E: Calls>(env: &E, server: Option<&Server>) -> Result<(), String> {
+    let limit = Duration::from_secs(30);
+    let Some(server) = server else {
+        let get = api().get(env.place().namespace());
+        return match env.within(limit, env.send(get)).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(format!("the client does not work: {}", explain(&error))),
+            None => Err("the client does not answer".to_owned()),
+        };
+    };
+    let left = || server.stats().websockets_open + server.stats().watches_open;
+    let gone = async {
+        while left() > 0 {
+            env.pause(Duration::from_millis(2)).await;
         }
     };
-    delete_namespace(keeper, &namespace).await;
-    result
+    let gone = env.within(limit, gone).await;
+    gone.ok_or_else(|| format!("{} sessions and watches are left", left()))
 }
 
 fn api() -> Api<Namespace> {
@@ -255,7 +308,13 @@ async fn farewell<E: Calls>(keeper: &E) -> Result<(), String> {
                 Ok(Some(namespace)) if namespace.metadata.deletion_timestamp.is_none() => {
                     delete_namespace(keeper, name).await;
                 }
-                Ok(Some(_)) | Err(_) => keeper.pause(Duration::from_millis(200)).await,
+                Ok(Some(_)) | Err(_) => {
+                    // A scenario that did not come to its end may have left something that is held.
+                    let held = Api::<ConfigMap>::namespaced(name).patch(HELD, free());
+                    if keeper.send(held).await.is_err() {
+                        keeper.pause(Duration::from_millis(200)).await;
+                    }
+                }
             }
         }
     };
