@@ -112,7 +112,18 @@ async fn answer(
         path.as_str(),
         "/version" | "/livez" | "/readyz" | "/healthz"
     );
-    let identity = app.auth.authenticate(certificate, request.headers())?;
+    let upgrade = request.headers().contains_key(http::header::UPGRADE)
+        && request.version() == Version::HTTP_11;
+    let upgrading = upgrade.then(|| hyper::upgrade::on(&mut request));
+    let (parts, incoming) = request.into_parts();
+    // Before anything is refused: Go's server takes what is left of a body too, so that the refusal is not lost to
+    // a client that still writes.
+    let body = if upgrading.is_some() {
+        Bytes::new()
+    } else {
+        read_body(incoming).await?
+    };
+    let identity = app.auth.authenticate(certificate, &parts.headers)?;
     if identity.user.is_anonymous() && !public && !is_resource(&path) {
         return Err(Failure::anonymous(&path));
     }
@@ -124,15 +135,6 @@ async fn answer(
         );
         return Err(Failure::bad_request(message));
     }
-    let upgrade = request.headers().contains_key(http::header::UPGRADE)
-        && request.version() == Version::HTTP_11;
-    let upgrading = upgrade.then(|| hyper::upgrade::on(&mut request));
-    let (parts, incoming) = request.into_parts();
-    let body = if upgrading.is_some() {
-        Bytes::new()
-    } else {
-        read_body(incoming).await?
-    };
     let call = Call {
         app,
         method: parts.method,
