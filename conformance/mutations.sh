@@ -49,7 +49,7 @@ mutate pool adapters/driver/src/pool.rs 'stale: unsent && fresh.is_none()' 'stal
   -p kubewire-conformance --test faults
 
 # Nothing is read while a write is stuck: both sides wait for each other.
-mutate pump adapters/driver/src/session.rs 'Poll::Pending => break,' 'Poll::Pending => return moved,' \
+mutate pump adapters/driver/src/sessions/task.rs 'Poll::Pending => break,' 'Poll::Pending => return moved,' \
   -p kubewire-conformance --test suite -- hostile_io_on_local::exec
 
 exit "$survivors"

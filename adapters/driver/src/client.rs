@@ -26,8 +26,8 @@ use crate::Drive;
 use crate::connect::Failure;
 use crate::exchange::{Answer, Items};
 use crate::observe::Record;
-use crate::open::{Handles, Openable};
 use crate::pool::{Hold, Pool};
+use crate::sessions::{Handles, Openable};
 use crate::signer::Signer;
 use crate::time::{until, within};
 
@@ -159,7 +159,7 @@ impl<R: Drive> Client<R> {
         O::Protocol: Openable,
     {
         let upgrade = operation.into_upgrade_in(Some(&self.inner.namespace))?;
-        crate::open::open(&self.inner, upgrade, &self.times).await
+        crate::sessions::open(&self.inner, upgrade, &self.times).await
     }
 
     /// The same client, and the same connections, with other timeouts for the calls that are made with what this gives.

@@ -23,20 +23,15 @@ mod connection;
 #[cfg(feature = "copy")]
 pub mod copy;
 mod exchange;
-mod forward;
-mod forwarder;
-mod halves;
 mod host;
 #[cfg(feature = "kubeconfig")]
 pub mod load;
 mod observe;
-mod open;
 mod pool;
-mod process;
 mod program;
 mod reflect;
 mod runtime;
-mod session;
+mod sessions;
 mod signer;
 mod time;
 #[cfg(feature = "rustls")]
@@ -53,16 +48,14 @@ pub use client::{Client, Timeouts};
 #[cfg(feature = "http2")]
 pub use connection::H2Task;
 pub use connection::{H1Task, RequestBody, Transport};
-pub use forward::{Forward, PortStream, TunnelHandle};
-pub use forwarder::{Forwarder, Listen, PortListener};
-pub use halves::{Reader, Writer};
 pub use host::{Host, read_start};
 pub use observe::{Event, Observer, RequestInfo};
-pub use open::{Handles, Openable};
-pub use process::{Output, Process};
 pub use program::{program, program_output};
 pub use reflect::Cache;
 pub use runtime::{Drive, Runtime};
-pub use session::SessionTask;
+pub use sessions::{
+    Forward, Forwarder, Handles, Listen, Openable, Output, PortListener, PortStream, Process,
+    Reader, SessionTask, TunnelHandle, Writer,
+};
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;

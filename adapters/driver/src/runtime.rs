@@ -10,7 +10,7 @@ use hyper::rt::{Executor, Read, Timer, Write};
 use crate::connection::H1Task;
 #[cfg(feature = "http2")]
 use crate::connection::Transport;
-use crate::session::SessionTask;
+use crate::sessions::SessionTask;
 
 /// A runtime: connections, sleep, and (through [`Executor`]) tasks.
 ///

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use kubewire::{Error, ErrorKind, ExecOperation};
 
 use super::{Complaints, Item, Unpack};
-use crate::halves::Reader;
-use crate::process::Process;
+use crate::Process;
+use crate::Reader;
 use crate::{Client, Drive};
 
 /// Files on their way from a container: entries, each followed by its data. See [`Client::download`].

@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use kubewire::session::Outcome;
 use kubewire::{Error, ErrorKind};
 
-use crate::halves::Reader;
+use crate::Reader;
 
 pub use download::Download;
 pub use unpack::{Entry, EntryKind, Item, Unpack, UnpackError};

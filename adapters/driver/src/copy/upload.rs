@@ -12,8 +12,8 @@ use tar::{Builder, EntryType, Header};
 
 use super::download::guard;
 use super::{Complaints, Copied, PIECE};
-use crate::halves::Writer;
-use crate::process::Process;
+use crate::Process;
+use crate::Writer;
 use crate::time::Alarm;
 use crate::{Client, Drive, Runtime};
 

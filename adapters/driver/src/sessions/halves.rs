@@ -11,7 +11,7 @@ use bytes::Bytes;
 use kubewire::session::ConnectionId;
 use kubewire::{Error, ErrorKind};
 
-use crate::session::{Channel, Handle, State};
+use super::task::{Channel, Handle, State};
 
 /// The reading end of a channel: chunks, or `AsyncRead`.
 ///

@@ -19,14 +19,14 @@ use kubewire::session::{
 };
 use kubewire::{Error, ErrorKind};
 
+use super::forward::{Forward, TunnelHandle};
+use super::process::Process;
+use super::task::{Handle, SessionTask, Shared};
 use crate::Drive;
 use crate::client::{Inner, failed};
 use crate::connect::Purpose;
 use crate::connection::{RequestBody, Transport};
-use crate::forward::{Forward, TunnelHandle};
 use crate::observe::{Open, Record};
-use crate::process::Process;
-use crate::session::{Handle, SessionTask, Shared};
 use crate::time::{until, within};
 
 /// A protocol whose sessions the driver has handles for: all of them.
@@ -38,11 +38,11 @@ impl<P: Offer + sealed::Share> Openable for P {}
 pub type Handles<P> = <P as sealed::Share>::Handles;
 
 mod sealed {
+    use super::super::task::AnySession;
     use super::{
         Arc, Attach, Exec, Forward, Handle, Offer, PortForward, PortForwardTunnel, Process,
         Session, Shared, Tunnel, TunnelHandle,
     };
-    use crate::session::AnySession;
 
     /// Puts a session where its task and its handles share it.
     #[expect(unnameable_types, reason = "seals `Openable`")]

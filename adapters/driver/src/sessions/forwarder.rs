@@ -16,8 +16,8 @@ use kubewire::PortForwardTunnelOperation;
 use kubewire::session::PortForwardTunnel;
 use kubewire::{Error, ErrorKind};
 
-use crate::forward::{PortStream, TunnelHandle};
-use crate::halves::{Reader, Writer};
+use super::forward::{PortStream, TunnelHandle};
+use super::halves::{Reader, Writer};
 use crate::{Client, Drive, Runtime};
 
 /// A [`Runtime`] that can also take connections. Only [`Forwarder::listen`] needs it.

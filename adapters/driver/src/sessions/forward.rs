@@ -10,8 +10,8 @@ use bytes::Bytes;
 use kubewire::Error;
 use kubewire::session::Outcome;
 
-use crate::halves::{Connection, Reader, Writer};
-use crate::session::{Channel, Handle};
+use super::halves::{Connection, Reader, Writer};
+use super::task::{Channel, Handle};
 
 /// Connections to ports of a pod, one for each port that was asked for, in that order.
 ///
@@ -59,7 +59,7 @@ impl Forward {
 
     /// Begins to close all connections.
     pub fn close(&self) {
-        self.handle.with(crate::session::State::close);
+        self.handle.with(super::task::State::close);
     }
 }
 
@@ -124,7 +124,7 @@ impl TunnelHandle {
 
     /// Begins to close the tunnel with all its connections.
     pub fn close(&self) {
-        self.handle.with(crate::session::State::close);
+        self.handle.with(super::task::State::close);
     }
 }
 

@@ -8,8 +8,8 @@ use kubewire::channel::{STDERR, STDIN, STDOUT};
 use kubewire::session::{Outcome, Streams};
 use kubewire::{Error, ErrorKind};
 
-use crate::halves::{Reader, Writer};
-use crate::session::{Channel, Handle};
+use super::halves::{Reader, Writer};
+use super::task::{Channel, Handle};
 
 /// A process in a container, or the end of a wire to one.
 ///
@@ -183,7 +183,7 @@ impl Process {
     /// Begins to close the session: what was written is sent, output that has come can be read.
     /// [`wait`](Self::wait) tells when it is done.
     pub fn close(&self) {
-        self.handle.with(crate::session::State::close);
+        self.handle.with(super::task::State::close);
     }
 }
 
