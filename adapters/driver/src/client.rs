@@ -18,15 +18,14 @@ use kubewire::policy::{
     Attempt, CallTimeouts, Deadlines, Decision, Outcome, Phase, Repeat, Retry, Seed,
     Timeouts as Times,
 };
-use kubewire::{
-    Call, Decode, Error, ErrorKind, Limits, Operation, Streaming, Unary, UpgradeOperation, Verb,
-};
+use kubewire::{Call, Decode, Error, ErrorKind, Limits, Operation, Streaming, Unary, Verb};
 
 use crate::Drive;
 use crate::connect::Failure;
 use crate::exchange::{Answer, Items};
 use crate::observe::Record;
 use crate::pool::{Hold, Pool};
+#[cfg(feature = "ws")]
 use crate::sessions::{Handles, Openable};
 use crate::signer::Signer;
 use crate::time::{until, within};
@@ -69,7 +68,7 @@ impl From<Times> for Timeouts {
 /// A client of one API server, over any runtime.
 ///
 /// Three verbs carry what [`Api`](kubewire::Api) builds: [`send`](Self::send) for one answer,
-/// [`stream`](Self::stream) for items, [`open`](Self::open) for sessions. Cloning is cheap and shares the connections. Making
+/// [`stream`](Self::stream) for items, `open` (with the feature `ws`) for sessions. Cloning is cheap and shares the connections. Making
 /// one does no IO and needs no running executor. It has no task of its own besides one for each open
 /// connection and session; they end with the last clone and handle.
 pub struct Client<R: Drive> {
@@ -153,9 +152,10 @@ impl<R: Drive> Client<R> {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection. A command may have been started.
+    #[cfg(feature = "ws")]
     pub async fn open<O>(&self, operation: O) -> Result<Handles<O::Protocol>, Error>
     where
-        O: UpgradeOperation,
+        O: kubewire::UpgradeOperation,
         O::Protocol: Openable,
     {
         let upgrade = operation.into_upgrade_in(Some(&self.inner.namespace))?;

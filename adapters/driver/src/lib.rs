@@ -3,7 +3,7 @@
 //! Programs use `kubewire-tokio` or `kubewire-smol`, which name the runtime. This crate is for those who
 //! bring another one: implement [`Runtime`] (dial, sleep), [`Host`] (files, programs) and `hyper::rt::Executor` (spawn), and [`Client`] works.
 //!
-//! The client spawns one task for each connection and session, as a named future ([`H1Task`], [`H2Task`], [`SessionTask`]),
+//! The client spawns one task for each connection and session, as a named future ([`H1Task`], [`H2Task`], `SessionTask`),
 //! so that whether it is `Send` follows from the runtime's connections: nothing here asks for it. Tasks end
 //! with the connection, and sessions with their last handle.
 //!
@@ -31,6 +31,7 @@ mod pool;
 mod program;
 mod reflect;
 mod runtime;
+#[cfg(feature = "ws")]
 mod sessions;
 mod signer;
 mod time;
@@ -52,10 +53,11 @@ pub use host::{Host, read_start};
 pub use observe::{Event, Observer, RequestInfo};
 pub use program::{program, program_output};
 pub use reflect::Cache;
-pub use runtime::{Drive, Runtime};
+pub use runtime::{Drive, Listen, Runtime};
+#[cfg(feature = "ws")]
 pub use sessions::{
-    Forward, Forwarder, Handles, Listen, Openable, Output, PortListener, PortStream, Process,
-    Reader, SessionTask, TunnelHandle, Writer,
+    Forward, Forwarder, Handles, Openable, Output, PortListener, PortStream, Process, Reader,
+    SessionTask, TunnelHandle, Writer,
 };
 #[cfg(feature = "rustls")]
 pub use tls::TlsStream;

@@ -2,15 +2,14 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use hyper::rt::{Executor, Read, Timer, Write};
 
 use crate::connection::H1Task;
-#[cfg(feature = "http2")]
-use crate::connection::Transport;
-use crate::sessions::SessionTask;
 
 /// A runtime: connections, sleep, and (through [`Executor`]) tasks.
 ///
@@ -46,38 +45,90 @@ pub trait Runtime: Clone + 'static {
     }
 }
 
+/// A [`Runtime`] that can also take connections. Only the local ports of port-forwarding (`Forwarder::listen`) need it.
+pub trait Listen: Runtime {
+    /// A bound socket. Dropping it closes it.
+    type Listener: Unpin + 'static;
+    /// What [`bind`](Self::bind) returns.
+    type Bind: Future<Output = io::Result<Self::Listener>>;
+
+    /// Binds a TCP socket; port 0 is any that is free.
+    fn bind(&self, address: SocketAddr) -> Self::Bind;
+
+    /// Where it is bound.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
+
+    /// The next connection.
+    fn poll_accept(
+        listener: &mut Self::Listener,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Io, SocketAddr)>>;
+}
+
 /// A [`Runtime`] that can run every task of the driver. Implemented for all that can.
-#[cfg(feature = "http2")]
 pub trait Drive:
-    crate::Host
-    + Executor<H1Task<Self::Io>>
-    + Executor<crate::connection::H2Task<Self>>
-    + Executor<SessionTask<Self>>
-    + hyper::rt::bounds::Http2ClientConnExec<crate::connection::RequestBody, Transport<Self::Io>>
-    + Unpin
+    crate::Host + Executor<H1Task<Self::Io>> + bounds::Http2 + bounds::Sessions + Unpin
 {
 }
 
-#[cfg(feature = "http2")]
 impl<R> Drive for R where
-    R: crate::Host
-        + Executor<H1Task<Self::Io>>
-        + Executor<crate::connection::H2Task<Self>>
-        + Executor<SessionTask<Self>>
-        + hyper::rt::bounds::Http2ClientConnExec<crate::connection::RequestBody, Transport<Self::Io>>
+    R: crate::Host + Executor<H1Task<R::Io>> + bounds::Http2 + bounds::Sessions + Unpin
+{
+}
+
+/// What the features ask for besides.
+#[expect(unnameable_types, reason = "parts of `Drive`")]
+mod bounds {
+    #[cfg(any(feature = "http2", feature = "ws"))]
+    use hyper::rt::Executor;
+    #[cfg(feature = "http2")]
+    use hyper::rt::bounds::Http2ClientConnExec;
+
+    use super::Runtime;
+    #[cfg(feature = "http2")]
+    use crate::connection::{H2Task, RequestBody, Transport};
+    #[cfg(feature = "ws")]
+    use crate::sessions::SessionTask;
+
+    /// Tasks of HTTP/2 connections.
+    #[cfg(feature = "http2")]
+    pub trait Http2:
+        Runtime
+        + Executor<H2Task<Self>>
+        + Http2ClientConnExec<RequestBody, Transport<Self::Io>>
         + Unpin
-{
-}
+    {
+    }
 
-/// A [`Runtime`] that can run every task of the driver. Implemented for all that can.
-#[cfg(not(feature = "http2"))]
-pub trait Drive:
-    crate::Host + Executor<H1Task<Self::Io>> + Executor<SessionTask<Self>> + Unpin
-{
-}
+    #[cfg(feature = "http2")]
+    impl<R> Http2 for R where
+        R: Runtime
+            + Executor<H2Task<R>>
+            + Http2ClientConnExec<RequestBody, Transport<R::Io>>
+            + Unpin
+    {
+    }
 
-#[cfg(not(feature = "http2"))]
-impl<R> Drive for R where
-    R: crate::Host + Executor<H1Task<Self::Io>> + Executor<SessionTask<Self>> + Unpin
-{
+    #[cfg(not(feature = "http2"))]
+    pub trait Http2 {}
+
+    #[cfg(not(feature = "http2"))]
+    impl<R: Runtime> Http2 for R {}
+
+    /// Tasks of sessions.
+    #[cfg(feature = "ws")]
+    pub trait Sessions: Runtime + Executor<SessionTask<Self>> {}
+
+    #[cfg(feature = "ws")]
+    impl<R> Sessions for R where R: Runtime + Executor<SessionTask<R>> {}
+
+    #[cfg(not(feature = "ws"))]
+    pub trait Sessions {}
+
+    #[cfg(not(feature = "ws"))]
+    impl<R: Runtime> Sessions for R {}
 }

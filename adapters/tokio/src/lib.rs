@@ -24,9 +24,10 @@ mod runtime;
 pub use kubewire;
 #[cfg(feature = "copy")]
 pub use kubewire_driver::copy;
+pub use kubewire_driver::{Cache, Event, Observer, RequestInfo, Timeouts};
+#[cfg(feature = "ws")]
 pub use kubewire_driver::{
-    Cache, Event, Forward, Forwarder, Observer, Output, PortListener, PortStream, Process, Reader,
-    RequestInfo, Timeouts, TunnelHandle, Writer,
+    Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, TunnelHandle, Writer,
 };
 pub use runtime::{Bind, Dial, Sleep, TokioRuntime};
 

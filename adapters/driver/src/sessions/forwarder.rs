@@ -1,7 +1,7 @@
 //! Port-forwarding as users want it: connections and local ports, over whatever the server has.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,31 +18,7 @@ use kubewire::{Error, ErrorKind};
 
 use super::forward::{PortStream, TunnelHandle};
 use super::halves::{Reader, Writer};
-use crate::{Client, Drive, Runtime};
-
-/// A [`Runtime`] that can also take connections. Only [`Forwarder::listen`] needs it.
-pub trait Listen: Runtime {
-    /// A bound socket. Dropping it closes it.
-    type Listener: Unpin + 'static;
-    /// What [`bind`](Self::bind) returns.
-    type Bind: Future<Output = io::Result<Self::Listener>>;
-
-    /// Binds a TCP socket; port 0 is any that is free.
-    fn bind(&self, address: SocketAddr) -> Self::Bind;
-
-    /// Where it is bound.
-    ///
-    /// # Errors
-    ///
-    /// The operating system's.
-    fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr>;
-
-    /// The next connection.
-    fn poll_accept(
-        listener: &mut Self::Listener,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Io, SocketAddr)>>;
-}
+use crate::{Client, Drive, Listen};
 
 /// Connections to ports of one pod, made when they are asked for.
 ///

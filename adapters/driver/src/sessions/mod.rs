@@ -9,7 +9,7 @@ mod process;
 mod task;
 
 pub use forward::{Forward, PortStream, TunnelHandle};
-pub use forwarder::{Forwarder, Listen, PortListener};
+pub use forwarder::{Forwarder, PortListener};
 pub use halves::{Reader, Writer};
 pub(crate) use open::open;
 pub use open::{Handles, Openable};
