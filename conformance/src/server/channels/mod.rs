@@ -9,11 +9,14 @@ mod session;
 mod spdy;
 mod tunnel;
 
+use std::sync::Arc;
+
 use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use super::call::{Call, Target};
 use super::logs;
+use super::node::instance::Instance;
 use super::reply::Reply;
 use super::status::{Failure, Result};
 use handshake::Protocol;
@@ -99,13 +102,19 @@ pub(crate) fn serve(call: &Call, target: &Target, upgrading: Option<OnUpgrade>) 
         return Err(Failure::kubelet(400, "only WebSockets are served here\n"));
     }
     match target.subresource.as_str() {
-        "exec" => exec(call, target, &pod, &container, upgrading),
+        "exec" => exec(call, &pod, &container, upgrading),
         "attach" => attach(call, target, &pod, &container, upgrading),
         _ => port_forward(call, target, &pod, &ports, upgrading),
     }
 }
 
-fn wanted(call: &Call) -> Result<Wanted> {
+/// What a session may open, and the instance it is for; `missing` says that it does not run.
+fn running(
+    call: &Call,
+    pod: &Value,
+    container: &str,
+    missing: impl FnOnce() -> String,
+) -> Result<(Wanted, Arc<Instance>)> {
     let wanted = Wanted::read(call);
     if !(wanted.stdin || wanted.stdout || wanted.stderr) {
         return Err(Failure::kubelet(
@@ -113,30 +122,17 @@ fn wanted(call: &Call) -> Result<Wanted> {
             "you must specify at least 1 of stdin, stdout, stderr",
         ));
     }
-    Ok(wanted)
+    let pod = call.app.node.pod(uid(pod));
+    let instance = pod
+        .and_then(|pod| pod.running(container))
+        .ok_or_else(|| Failure::kubelet(500, missing()))?;
+    Ok((wanted, instance))
 }
 
-fn exec(
-    call: &Call,
-    target: &Target,
-    pod: &Value,
-    container: &str,
-    upgrading: OnUpgrade,
-) -> Result<Reply> {
-    let wanted = wanted(call)?;
-    let instance = call
-        .app
-        .node
-        .pod(uid(pod))
-        .and_then(|pod| pod.running(container));
-    let Some(instance) = instance else {
-        return Err(Failure::kubelet(
-            500,
-            format!("container not found (\"{container}\")"),
-        ));
-    };
+fn exec(call: &Call, pod: &Value, container: &str, upgrading: OnUpgrade) -> Result<Reply> {
+    let missing = || format!("container not found (\"{container}\")");
+    let (wanted, instance) = running(call, pod, container, missing)?;
     let command: Vec<String> = call.query.all("command").map(str::to_owned).collect();
-    let _ = target;
     let (response, protocol) = handshake::accept(call, handshake::remote_command)?;
     open(call, upgrading, protocol, move |session| {
         exec::run(session, protocol, wanted, instance, command)
@@ -151,19 +147,11 @@ fn attach(
     container: &str,
     upgrading: OnUpgrade,
 ) -> Result<Reply> {
-    let wanted = wanted(call)?;
-    let instance = call
-        .app
-        .node
-        .pod(uid(pod))
-        .and_then(|pod| pod.running(container));
-    let Some(instance) = instance else {
-        let why = format!(
-            "container {container} not found in pod {}_{}",
-            target.name, target.namespace
-        );
-        return Err(Failure::kubelet(500, why));
+    let missing = || {
+        let (name, namespace) = (&target.name, &target.namespace);
+        format!("container {container} not found in pod {name}_{namespace}")
     };
+    let (wanted, instance) = running(call, pod, container, missing)?;
     if instance.terminal.is_some() && wanted.stderr {
         return Err(Failure::kubelet(
             500,
