@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::net::{SocketAddr, TcpListener};
-use std::task::{Context, Poll, ready};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
 use kubewire::auth::{ProcessCommand, ProcessOutput};
 use kubewire_driver::{Host, Listen};
-use smol::Async;
-use smol::net::TcpStream;
+use kubewire_smol::SmolRuntime;
 
 use super::local::{LocalIo, LocalRuntime};
 
@@ -25,36 +24,27 @@ impl Host for LocalRuntime {
         &self,
         command: ProcessCommand,
     ) -> impl Future<Output = io::Result<ProcessOutput>> + use<> {
-        kubewire_smol::SmolRuntime::new().run(command)
+        SmolRuntime::new().run(command)
     }
 }
 
 impl Listen for LocalRuntime {
-    type Listener = Async<TcpListener>;
-    type Bind = std::future::Ready<io::Result<Async<TcpListener>>>;
+    type Listener = <SmolRuntime as Listen>::Listener;
+    type Bind = <SmolRuntime as Listen>::Bind;
 
     fn bind(&self, address: SocketAddr) -> Self::Bind {
-        std::future::ready(Async::<TcpListener>::bind(address))
+        SmolRuntime::new().bind(address)
     }
 
-    fn local_addr(listener: &Async<TcpListener>) -> io::Result<SocketAddr> {
-        listener.get_ref().local_addr()
+    fn local_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
+        SmolRuntime::local_addr(listener)
     }
 
     fn poll_accept(
-        listener: &mut Async<TcpListener>,
+        listener: &mut Self::Listener,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(LocalIo, SocketAddr)>> {
-        loop {
-            match listener.get_ref().accept() {
-                Ok((stream, peer)) => {
-                    let stream = TcpStream::from(Async::new(stream)?);
-                    return Poll::Ready(Ok((LocalIo(stream, PhantomData), peer)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            ready!(listener.poll_readable(cx))?;
-        }
+        SmolRuntime::poll_accept(listener, cx)
+            .map_ok(|(io, peer)| (LocalIo(io.into_inner(), PhantomData), peer))
     }
 }
