@@ -9,7 +9,7 @@ use kubewire_driver::{Drive, Output};
 use serde_json::json;
 
 use super::Need::Node;
-use super::pods::{create_pod, finish_pod, pod, run_pod, sh, until_pod};
+use super::pods::{all, create_pod, finish_pod, pod, run_pod, sh, until_pod};
 use super::{Calls, Env};
 
 driven! { Exec;
@@ -112,10 +112,7 @@ async fn a_terminal_ends_by_control_d<R: Drive>(env: &Env<R>) {
     let mut stdin = process.stdin.take().expect("stdin");
     stdin.write_all(b"hello\n\x04").await.expect("it is read");
     let mut stdout = process.stdout.take().expect("stdout");
-    let mut text = Vec::new();
-    while let Some(chunk) = stdout.chunk().await {
-        text.extend_from_slice(&chunk);
-    }
+    let text = all(&mut stdout).await;
     // The terminal's echo, and cat's.
     assert!(String::from_utf8_lossy(&text).matches("hello").count() >= 2);
     assert!(matches!(process.wait().await, Outcome::Exited(3)));
@@ -307,17 +304,11 @@ async fn a_storm_of_sizes_leaves_the_last_one<R: Drive>(env: &Env<R>) {
     let mut stdin = process.stdin.take().expect("stdin");
     stdin.write_all(b"go\n").await.expect("it is read");
     let mut stdout = process.stdout.take().expect("stdout");
-    let read = async {
-        let mut text = Vec::new();
-        while let Some(chunk) = stdout.chunk().await {
-            text.extend_from_slice(&chunk);
-        }
-        String::from_utf8_lossy(&text).into_owned()
-    };
     let text = env
-        .within(Duration::from_mins(1), read)
+        .within(Duration::from_mins(1), all(&mut stdout))
         .await
         .expect("the process ends");
+    let text = String::from_utf8_lossy(&text);
     assert!(text.contains("43 132"), "{text:?}");
 }
 

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kubewire::stream::WatchEvent;
 use kubewire::{Api, Error, ExecOperation, Patch};
+use kubewire_driver::Reader;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -133,6 +134,15 @@ pub(super) async fn finish_pod<E: Calls>(env: &E, name: &str, script: &str) -> A
     })
     .await;
     env.api()
+}
+
+/// All that comes until the end.
+pub(super) async fn all(reader: &mut Reader) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.chunk().await {
+        all.extend_from_slice(&chunk);
+    }
+    all
 }
 
 /// A shell script to run in the pod `box`.

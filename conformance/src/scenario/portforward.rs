@@ -13,7 +13,7 @@ use kubewire::session::SessionOptions;
 use kubewire_driver::{Drive, Forwarder, Listen, PortStream};
 
 use super::Need::{Embedded, Node};
-use super::pods::run_pod;
+use super::pods::{all, run_pod};
 use super::{Calls, Env};
 
 driven! { PortForward;
@@ -54,26 +54,18 @@ async fn wait_for_port<R: Drive>(env: &Env<R>, name: &str, port: u16) {
     }
 }
 
-async fn read_all(stream: &mut PortStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    while let Some(chunk) = stream.chunk().await {
-        all.extend_from_slice(&chunk);
-    }
-    all
-}
-
 async fn a_half_close_gets_the_whole_answer<R: Drive>(env: &Env<R>) {
     pod(env).await;
     let forwarder = tunnel(env).await;
     assert!(forwarder.has_tunnel());
-    let mut stream = forwarder.connect(7001).await.expect("a connection");
-    stream
+    let (mut reader, mut writer) = forwarder.connect(7001).await.expect("a connection").split();
+    writer
         .write_all(&vec![1; 1_000_000])
         .await
         .expect("the pod reads");
-    stream.finish().expect("tunnels have a half-close");
+    writer.finish().expect("tunnels have a half-close");
     assert_eq!(
-        String::from_utf8_lossy(&read_all(&mut stream).await).trim(),
+        String::from_utf8_lossy(&all(&mut reader).await).trim(),
         "1000000"
     );
 }

@@ -8,7 +8,7 @@ use kubewire::{ErrorKind, Limits};
 use kubewire_driver::Drive;
 
 use super::Need::{Embedded, FastIo, Node};
-use super::pods::{run_pod, sh};
+use super::pods::{all, run_pod, sh};
 use super::{Calls, Env};
 
 driven! { Exec;
@@ -72,14 +72,8 @@ async fn exec_moves_64_mib_in_with_bounded_memory<R: Drive>(env: &Env<R>) {
         }
         stdin.finish().expect("the input ends");
     };
-    let read = async {
-        let mut output = Vec::new();
-        while let Some(chunk) = stdout.chunk().await {
-            output.extend_from_slice(&chunk);
-        }
-        String::from_utf8(output).expect("text")
-    };
-    let ((), output) = join(write, read).await;
+    let ((), output) = join(write, all(&mut stdout)).await;
+    let output = String::from_utf8(output).expect("text");
     assert_eq!(output.trim(), SIZE.to_string());
     assert!(most <= bound(&limits()), "{most} bytes were held");
     assert!(matches!(process.wait().await, Outcome::Exited(0)));
@@ -91,18 +85,11 @@ async fn stderr_can_be_read_while_stdout_is_not<R: Drive>(env: &Env<R>) {
     let script = "head -c 200000 /dev/zero; echo first >&2; exit 1";
     let mut process = env.client.open(sh(env, script)).await.expect("a session");
     let mut stderr = process.stderr.take().expect("stderr");
-    let mut text = Vec::new();
-    while let Some(chunk) = stderr.chunk().await {
-        text.extend_from_slice(&chunk);
-    }
-    assert_eq!(text, b"first\n");
+    assert_eq!(all(&mut stderr).await, b"first\n");
     let mut stdout = process.stdout.take().expect("stdout");
-    let mut total = 0;
-    while let Some(chunk) = stdout.chunk().await {
-        total += chunk.len();
-    }
     assert_eq!(
-        total, 200_000,
+        all(&mut stdout).await.len(),
+        200_000,
         "what was not read in the meantime is still there"
     );
     assert!(matches!(process.wait().await, Outcome::Exited(1)));
@@ -187,11 +174,7 @@ async fn stdout_can_be_read_while_stderr_is_not<R: Drive>(env: &Env<R>) {
     let mut stdout = process.stdout.take().expect("stdout");
     assert_eq!(stdout.chunk().await.as_deref(), Some(&b"first\n"[..]));
     let mut stderr = process.stderr.take().expect("stderr");
-    let mut total = 0;
-    while let Some(chunk) = stderr.chunk().await {
-        total += chunk.len();
-    }
-    assert_eq!(total, 200_000);
+    assert_eq!(all(&mut stderr).await.len(), 200_000);
     assert!(matches!(process.wait().await, Outcome::Exited(1)));
 }
 
@@ -213,14 +196,7 @@ async fn ten_thousand_small_writes_arrive_in_order<R: Drive>(env: &Env<R>) {
         }
         stdin.finish().expect("v5");
     };
-    let read = async {
-        let mut text = Vec::new();
-        while let Some(chunk) = stdout.chunk().await {
-            text.extend_from_slice(&chunk);
-        }
-        text
-    };
-    let ((), text) = join(write, read).await;
+    let ((), text) = join(write, all(&mut stdout)).await;
     let expected: String = (0..10_000)
         .map(|n| format!("{n}\n"))
         .collect::<Vec<_>>()
