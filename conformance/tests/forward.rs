@@ -7,13 +7,13 @@ use kubewire_conformance::harness::{Harness, Smol, TokioMulti, run_pod, wait_for
 
 /// 256 MiB each way, compared byte by byte.
 fn a_quarter_of_a_gibibyte<H: Harness>() {
-    kubewire_conformance::harness::scenario::<H>(async |_, client, _| {
+    kubewire_conformance::harness::scenario::<H>(async |_, client, runtime| {
         run_pod(&client, "box", "nc -lk -p 7000 -e cat").await;
-        wait_for_port(&client, "box", 7000).await;
         let forwarder = client
             .forward(Api::<Pod>::namespaced("default").port_forward_tunnel("box"))
             .await
             .expect("a tunnel");
+        wait_for_port(&runtime, &forwarder, 7000).await;
         let (mut reader, mut writer) = forwarder.connect(7000).await.expect("a connection").split();
         let block: Vec<u8> = (0..1_u32 << 20)
             .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)

@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kubewire::config::Config;
 use kubewire::stream::WatchEvent;
 use kubewire::{Api, Endpoint};
-use kubewire_driver::{Client, ClientBuilder, Drive};
+use kubewire_driver::{Client, ClientBuilder, Drive, Forwarder};
 use kubewire_smol::SmolRuntime;
 use kubewire_tokio::TokioRuntime;
 
@@ -172,13 +172,8 @@ pub async fn run_pod<R: Drive>(client: &Client<R>, name: &str, script: &str) {
 ///
 /// # Panics
 ///
-/// If the pod does not exist.
-pub async fn wait_for_port<R: Drive>(client: &Client<R>, name: &str, port: u16) {
-    let pods = Api::<Pod>::namespaced("default");
-    let forwarder = client
-        .forward(pods.port_forward_tunnel(name))
-        .await
-        .expect("a tunnel");
+/// If the tunnel has ended.
+pub async fn wait_for_port<R: Drive>(runtime: &R, forwarder: &Forwarder<R>, port: u16) {
     loop {
         let mut stream = forwarder.connect(port).await.expect("a connection");
         if stream.write_all(b"x").await.is_ok()
@@ -187,6 +182,8 @@ pub async fn wait_for_port<R: Drive>(client: &Client<R>, name: &str, port: u16) 
         {
             return;
         }
+        let again = runtime.now() + Duration::from_millis(50);
+        runtime.sleep_until(again).await;
     }
 }
 

@@ -15,6 +15,7 @@ use kubewire_driver::{Drive, Forwarder, Listen, PortStream};
 use super::Need::{Embedded, Node};
 use super::pods::{all, run_pod};
 use super::{Calls, Env};
+use crate::harness::wait_for_port;
 
 driven! { PortForward;
     a_half_close_gets_the_whole_answer: Node;
@@ -34,23 +35,9 @@ async fn tunnel<R: Drive>(env: &Env<R>) -> Forwarder<R> {
 async fn pod<R: Drive>(env: &Env<R>) {
     let script = "nc -lk -p 7000 -e cat & exec nc -lk -p 7001 -e wc -c";
     run_pod(env, "box", script).await;
-    wait_for_port(env, "box", 7000).await;
-    wait_for_port(env, "box", 7001).await;
-}
-
-/// A pod that runs does not listen yet.
-async fn wait_for_port<R: Drive>(env: &Env<R>, name: &str, port: u16) {
-    let tunnel = env.api::<Pod>().port_forward_tunnel(name);
-    let forwarder = env.client.forward(tunnel).await.expect("a tunnel");
-    loop {
-        let mut stream = forwarder.connect(port).await.expect("a connection");
-        if stream.write_all(b"x").await.is_ok()
-            && stream.finish().is_ok()
-            && stream.chunk().await.is_some()
-        {
-            return;
-        }
-        env.pause(Duration::from_millis(50)).await;
+    let forwarder = tunnel(env).await;
+    for port in [7000, 7001] {
+        wait_for_port(&env.runtime, &forwarder, port).await;
     }
 }
 
@@ -193,7 +180,6 @@ async fn bad_ports_are_refused_before_anything_is_sent<R: Drive>(env: &Env<R>) {
 
 async fn a_forwarded_port_carries_bytes_both_ways<R: Drive>(env: &Env<R>) {
     pod(env).await;
-    wait_for_port(env, "box", 7000).await;
     let mut forward = env
         .client
         .open(env.api::<Pod>().port_forward("box", [7000, 7000]))
