@@ -114,31 +114,33 @@ impl<E> fmt::Debug for Scenario<E> {
     }
 }
 
-/// Scenarios that only make calls: `name` or `name: needs`.
-macro_rules! calls {
+/// Scenarios of a group: `name` or `name: needs`.
+macro_rules! scenarios {
     ($group:ident; $($name:ident $(: $($need:expr),+)?);* $(;)?) => {
+        vec![$($crate::scenario::Scenario {
+            name: stringify!($name),
+            group: $crate::scenario::Group::$group,
+            needs: &[$($($need),+)?],
+            body: |env| Box::pin($name(env)),
+        }),*]
+    };
+}
+
+/// Those that only make calls.
+macro_rules! calls {
+    ($($list:tt)*) => {
         pub(super) fn calls<E: $crate::scenario::Calls>() -> Vec<$crate::scenario::Scenario<E>> {
-            vec![$($crate::scenario::Scenario {
-                name: stringify!($name),
-                group: $crate::scenario::Group::$group,
-                needs: &[$($($need),+)?],
-                body: |env| Box::pin($name(env)),
-            }),*]
+            scenarios!($($list)*)
         }
     };
 }
 
-/// Scenarios that need the driver.
+/// Those that need the driver.
 macro_rules! driven {
-    ($group:ident; $($name:ident $(: $($need:expr),+)?);* $(;)?) => {
+    ($($list:tt)*) => {
         pub(super) fn driven<R: kubewire_driver::Drive + kubewire_driver::Listen>()
         -> Vec<$crate::scenario::Scenario<$crate::scenario::Env<R>>> {
-            vec![$($crate::scenario::Scenario {
-                name: stringify!($name),
-                group: $crate::scenario::Group::$group,
-                needs: &[$($($need),+)?],
-                body: |env| Box::pin($name(env)),
-            }),*]
+            scenarios!($($list)*)
         }
     };
 }
