@@ -11,10 +11,11 @@ use kubewire::{
 };
 use serde_json::Value;
 
-use super::compare::{go_duration, go_true, gzip, plain_json, yaml};
+use super::compare::{go_true, gzip, plain_json, yaml};
 use super::kinds::Kinds;
 use super::target::{Target, go_bool, media_type};
 use super::transcript::{Body, Request, Transcript};
+use crate::server::parse_go_duration;
 
 /// What is to be done with a request.
 #[derive(Clone, Debug)]
@@ -324,7 +325,8 @@ impl Parameters {
     pub(super) fn common(&mut self, request: &Request) -> Or<Common> {
         let timeout = self.text("timeout")?;
         let timeout = timeout.filter(|text| !text.is_empty());
-        let timeout = timeout.map(|text| go_duration(&text).ok_or("a timeout that is no duration"));
+        let timeout =
+            timeout.map(|text| parse_go_duration(&text).ok_or("a timeout that is no duration"));
         let pretty = self.text("pretty")?;
         Ok(Common {
             timeout: timeout.transpose()?,

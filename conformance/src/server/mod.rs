@@ -98,6 +98,7 @@ use listen::{Connections, Counters};
 use node::Node;
 use rbac::Grants;
 use store::Store;
+pub(crate) use time::parse_go_duration;
 pub use tls::Certificate;
 use tls::Tls;
 

@@ -227,10 +227,22 @@ mod tests {
     }
 
     #[test]
-    fn go_durations() {
-        assert_eq!(parse_go_duration("1m30s"), Some(Duration::from_secs(90)));
-        assert_eq!(parse_go_duration("1ns"), Some(Duration::from_nanos(1)));
-        assert_eq!(parse_go_duration("soon"), None);
-        assert_eq!(parse_go_duration("5"), None);
+    fn durations_are_those_of_go() {
+        for (text, nanos) in [
+            ("3s", Some(3_000_000_000)),
+            ("1m30s", Some(90_000_000_000)),
+            ("1.5s", Some(1_500_000_000)),
+            ("100ms", Some(100_000_000)),
+            ("1ns", Some(1)),
+            ("0", Some(0)),
+            ("soon", None),
+            ("5", None),
+            ("", None),
+            ("+", None),
+            ("-1s", None),
+        ] {
+            let duration = nanos.map(Duration::from_nanos);
+            assert_eq!(parse_go_duration(text), duration, "{text}");
+        }
     }
 }
