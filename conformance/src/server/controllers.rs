@@ -11,8 +11,6 @@ use super::store::{Change, ChangeType, key};
 use super::time::Timestamp;
 use super::update::{self, Writer};
 
-const BATCH: usize = 256;
-
 /// The name of the only node.
 pub(crate) const NODE: &str = "node-1";
 
@@ -62,37 +60,20 @@ pub(crate) fn bootstrap(app: &App) {
 }
 
 /// Follows all changes after a revision for as long as it is polled.
-pub(crate) async fn run(app: Arc<App>, mut cursor: u64) {
-    let mut revisions = app.store.subscribe();
-    loop {
-        revisions.mark_unchanged();
-        if let Ok((changes, next)) = app.store.changes(None, cursor, BATCH) {
-            for change in &changes {
-                react(&app, change);
-            }
-            cursor = next;
-            if changes.len() == BATCH {
-                tokio::task::yield_now().await;
-                continue;
-            }
-        } else {
-            // History is shorter than this controller is slow, or was compacted: look at everything.
-            cursor = app.store.revision();
-            resync(&app);
-            continue;
-        }
-        if revisions.changed().await.is_err() {
-            return;
-        }
-    }
+pub(crate) async fn run(app: Arc<App>, cursor: u64) {
+    let react = |change: &Change| react(&app, change);
+    app.store.follow(None, cursor, react, || resync(&app)).await;
 }
 
-fn resync(app: &App) {
+/// Looks at everything; returns the revision since which it did.
+fn resync(app: &App) -> u64 {
+    let revision = app.store.revision();
     for kind in app.kinds.all() {
         for (_, object) in app.store.list(&kind.storage(), "").1 {
             settle(app, &kind, &object);
         }
     }
+    revision
 }
 
 fn react(app: &App, change: &Change) {

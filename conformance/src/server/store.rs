@@ -16,6 +16,8 @@ pub(crate) type Object = Arc<Value>;
 const FIRST_REVISION: u64 = 200;
 const HISTORY_CHANGES: usize = 8192;
 const HISTORY_BYTES: usize = 64 << 20;
+/// How much of the history is followed at a time.
+const BATCH: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChangeType {
@@ -162,6 +164,35 @@ impl Store {
             _ => inner.revision.max(cursor),
         };
         Ok((changes, next))
+    }
+
+    /// Hands over the changes of a resource after `cursor` (of all resources if `None`) for as long as it is polled.
+    /// If history is shorter than that, `resync` looks at everything, and says at which revision.
+    pub(crate) async fn follow(
+        &self,
+        resource: Option<&str>,
+        mut cursor: u64,
+        react: impl Fn(&Change),
+        resync: impl Fn() -> u64,
+    ) {
+        let mut revisions = self.subscribe();
+        loop {
+            revisions.mark_unchanged();
+            let Ok((changes, next)) = self.changes(resource, cursor, BATCH) else {
+                cursor = resync();
+                continue;
+            };
+            cursor = next;
+            let more = changes.len() == BATCH;
+            for change in changes {
+                react(&change);
+            }
+            if more {
+                tokio::task::yield_now().await;
+            } else if revisions.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Runs `body` with the lock held, then wakes the watches.

@@ -26,8 +26,6 @@ use super::time::Timestamp;
 use super::update;
 use pod::Pod;
 
-const BATCH: usize = 256;
-
 /// The pods that run here, by uid.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
@@ -55,40 +53,28 @@ impl Node {
 
 /// Follows the pods for as long as it is polled.
 pub(crate) async fn run(app: Arc<App>) {
-    let mut revisions = app.store.subscribe();
-    let mut cursor = 0;
-    loop {
-        revisions.mark_unchanged();
-        if let Ok((changes, next)) = app.store.changes(Some("pods"), cursor, BATCH) {
-            for change in &changes {
-                react(&app, change);
-            }
-            cursor = next;
-            if changes.len() == BATCH {
-                tokio::task::yield_now().await;
-                continue;
-            }
-        } else {
-            let (revision, pods) = app.store.list("pods", "");
-            for (_, object) in &pods {
-                observe(&app, object);
-            }
-            let known: Vec<Arc<Pod>> = app.node.lock().values().cloned().collect();
-            for pod in known {
-                if !pods
-                    .iter()
-                    .any(|(_, object)| object["metadata"]["uid"] == pod.uid)
-                {
-                    pod.stop(Duration::ZERO);
-                }
-            }
-            cursor = revision;
-            continue;
-        }
-        if revisions.changed().await.is_err() {
-            return;
+    let react = |change: &Change| react(&app, change);
+    app.store
+        .follow(Some("pods"), 0, react, || resync(&app))
+        .await;
+}
+
+/// Looks at all pods; returns the revision at which it did.
+fn resync(app: &Arc<App>) -> u64 {
+    let (revision, pods) = app.store.list("pods", "");
+    for (_, object) in &pods {
+        observe(app, object);
+    }
+    let known: Vec<Arc<Pod>> = app.node.lock().values().cloned().collect();
+    for pod in known {
+        if !pods
+            .iter()
+            .any(|(_, object)| object["metadata"]["uid"] == pod.uid)
+        {
+            pod.stop(Duration::ZERO);
         }
     }
+    revision
 }
 
 fn react(app: &Arc<App>, change: &Change) {
