@@ -139,7 +139,15 @@ macro_rules! request_options {
                 self.target.add_header(name, value, true);
                 self
             }
+        }
+        crate::api::common::carriage_options! { $type$(<$k>)?; }
+    )*};
+}
 
+/// Options of every request, also of a raw one.
+macro_rules! carriage_options {
+    ($($type:ident $(<$k:ident>)?;)*) => {$(
+        impl$(<$k>)? $type$(<$k>)? {
             /// The User-Agent of this request instead of the client's.
             pub fn user_agent(mut self, agent: &str) -> Self {
                 self.target.set_user_agent(agent);
@@ -176,7 +184,7 @@ macro_rules! answer_options {
     )*};
 }
 
-pub(crate) use {answer_options, request_options};
+pub(crate) use {answer_options, carriage_options, request_options};
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::common::carriage_options;
 use super::json_body;
 use super::path::Target;
 use crate::Error;
@@ -44,6 +45,8 @@ impl Call<Raw> {
     }
 }
 
+carriage_options! { RawOperation; }
+
 impl RawOperation {
     pub(super) fn new(method: Method, target: Target) -> Self {
         Self {
@@ -68,18 +71,6 @@ impl RawOperation {
         value: impl TryInto<HeaderValue>,
     ) -> Self {
         self.target.add_header(name, value, false);
-        self
-    }
-
-    /// The User-Agent of this request instead of the client's.
-    pub fn user_agent(mut self, agent: &str) -> Self {
-        self.target.set_user_agent(agent);
-        self
-    }
-
-    /// Whether the server may compress the answer (`Accept-Encoding: gzip`).
-    pub fn accept_gzip(mut self, accept: bool) -> Self {
-        self.target.set_gzip(accept);
         self
     }
 
