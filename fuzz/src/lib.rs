@@ -9,6 +9,7 @@ mod frames;
 mod input;
 mod json;
 mod sessions;
+mod wire;
 
 pub mod channel;
 pub mod exchange;
