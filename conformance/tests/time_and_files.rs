@@ -1,14 +1,13 @@
 //! Authorities that come from the system, and from files that change.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubewire::config::Config;
 use kubewire::{Api, Endpoint};
-use kubewire_conformance::harness::{Ahead, Harness, Local, Smol, TokioMulti};
+use kubewire_conformance::harness::{Ahead, Harness, Local, Scratch, Smol, TokioMulti};
 use kubewire_conformance::server::Server;
 use kubewire_driver::Client;
 
@@ -22,24 +21,6 @@ fn maps() -> Api<ConfigMap> {
 fn start() -> Server {
     let server = Server::builder().tls(true).start();
     server.expect("the server starts")
-}
-
-/// A directory that is gone after the test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let name = format!("kubewire-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Runs the test below in a process of its own, since the environment is the process's. Whether it succeeded.
@@ -61,12 +42,12 @@ fn trusts(server: &Server, variable: &str, value: &std::path::Path) -> bool {
 
 #[test]
 fn without_an_authority_those_of_the_system_count() {
-    let dir = Dir::new("roots");
+    let dir = Scratch::new();
     let (server, other) = (start(), start());
-    let file = dir.0.join("ca.pem");
+    let file = dir.join("ca.pem");
     std::fs::write(&file, server.ca_pem().expect("an authority")).expect("a file");
     assert!(trusts(&server, "SSL_CERT_FILE", &file));
-    assert!(trusts(&server, "SSL_CERT_DIR", &dir.0));
+    assert!(trusts(&server, "SSL_CERT_DIR", &dir));
     assert!(!trusts(&other, "SSL_CERT_FILE", &file));
 }
 
@@ -90,9 +71,9 @@ fn calls_without_an_authority() {
 
 #[test]
 fn files_are_read_again_for_new_connections_once_a_minute() -> io::Result<()> {
-    let dir = Dir::new("files");
+    let dir = Scratch::new();
     let server = start();
-    let (ca, certificate, key) = (dir.0.join("ca"), dir.0.join("crt"), dir.0.join("key"));
+    let (ca, certificate, key) = (dir.join("ca"), dir.join("crt"), dir.join("key"));
     let other = start();
     std::fs::write(&ca, other.ca_pem().expect("an authority"))?;
     let issue = || -> io::Result<()> {

@@ -5,6 +5,7 @@ mod blocking;
 mod local;
 mod local_host;
 mod relay;
+mod scratch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,6 +25,7 @@ pub use ahead::Ahead;
 pub use blocking::{Blocking, BlockingBackend};
 pub use local::{LocalIo, LocalRuntime};
 pub use relay::Relay;
+pub use scratch::Scratch;
 
 use crate::server::Server;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::core::v1::Pod;
 use kubewire::{ErrorKind, ExecOperation};
@@ -13,6 +12,7 @@ use kubewire_driver::copy::{EntryKind, Item, TarFailure};
 use super::Need::Node;
 use super::pods::run_pod;
 use super::{Calls, Env};
+use crate::harness::Scratch;
 
 driven! { Exec;
     a_tree_comes_back_as_it_was: Node;
@@ -23,29 +23,6 @@ driven! { Exec;
 
 fn main_of_box<R: Drive>(env: &Env<R>) -> ExecOperation {
     env.api::<Pod>().exec("box").container("main")
-}
-
-/// A directory that goes with the value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "kubewire-copy-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("a directory");
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// All files below a directory; directories have no content.
@@ -79,7 +56,7 @@ fn noise(length: usize) -> Vec<u8> {
 async fn a_tree_comes_back_as_it_was<R: Drive>(env: &Env<R>) {
     run_pod(env, "box", "mkdir -p /data; sleep 600").await;
     let (here, back) = (Scratch::new(), Scratch::new());
-    let tree = here.0.join("tree");
+    let tree = here.join("tree");
     fs::create_dir_all(tree.join("a/b/c")).expect("directories");
     fs::create_dir(tree.join("no files")).expect("a directory");
     for (name, content) in [
@@ -106,34 +83,34 @@ async fn a_tree_comes_back_as_it_was<R: Drive>(env: &Env<R>) {
     assert_eq!((sent.files, sent.directories, sent.skipped), (6, 5, 0));
     let came = env
         .client
-        .copy_from(main_of_box(env), "/data/tree", &back.0)
+        .copy_from(main_of_box(env), "/data/tree", &*back)
         .await
         .expect("a copy");
     assert_eq!((came.files, came.bytes), (6, sent.bytes));
-    assert_eq!(read(&here.0), read(&back.0));
+    assert_eq!(read(&here), read(&back));
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let metadata = fs::metadata(back.0.join("tree/big")).expect("a file");
+        let metadata = fs::metadata(back.join("tree/big")).expect("a file");
         assert_eq!(metadata.permissions().mode() & 0o7777, 0o750);
     }
     // Again, over what is there; and one file alone.
     env.client
-        .copy_from(main_of_box(env), "/data/tree", &back.0)
+        .copy_from(main_of_box(env), "/data/tree", &*back)
         .await
         .expect("a copy");
-    assert_eq!(read(&here.0), read(&back.0));
+    assert_eq!(read(&here), read(&back));
     let one = env
         .client
         .copy_from(
             main_of_box(env),
             "/data/tree/a/b/c/one block",
-            back.0.join("new/dir"),
+            back.join("new/dir"),
         )
         .await
         .expect("a copy");
     assert_eq!((one.files, one.bytes), (1, 512));
-    assert!(back.0.join("new/dir/one block").is_file());
+    assert!(back.join("new/dir/one block").is_file());
 }
 
 async fn values_go_and_come_without_files<R: Drive>(env: &Env<R>) {
@@ -194,7 +171,7 @@ async fn what_tar_says_is_the_error<R: Drive>(env: &Env<R>) {
     let back = Scratch::new();
     let error = env
         .client
-        .copy_from(main_of_box(env), "/no/such", &back.0)
+        .copy_from(main_of_box(env), "/no/such", &*back)
         .await
         .expect_err("nothing is there");
     assert_eq!(error.kind(), ErrorKind::Api);
@@ -202,11 +179,11 @@ async fn what_tar_says_is_the_error<R: Drive>(env: &Env<R>) {
     let failure = source.downcast_ref::<TarFailure>().expect("of tar");
     assert_ne!(failure.code, Some(0));
     assert!(error.to_string().contains("No such file"), "{error}");
-    assert!(read(&back.0).is_empty());
+    assert!(read(&back).is_empty());
 
     let error = env
         .client
-        .copy_to(main_of_box(env), back.0.join("missing"), "/")
+        .copy_to(main_of_box(env), back.join("missing"), "/")
         .await
         .expect_err("nothing is there");
     assert_eq!(error.kind(), ErrorKind::Usage);
@@ -220,23 +197,23 @@ async fn nothing_is_written_through_a_link<R: Drive>(env: &Env<R>) {
     )
     .await;
     let (here, outside) = (Scratch::new(), Scratch::new());
-    fs::write(outside.0.join("f"), "good").expect("a file");
+    fs::write(outside.join("f"), "good").expect("a file");
     #[cfg(unix)]
     {
         let link = |to: &Path, from: PathBuf| std::os::unix::fs::symlink(to, from);
         // A link in place of the directory, then one in place of the file.
-        link(&outside.0, here.0.join("d")).expect("a link");
+        link(&outside, here.join("d")).expect("a link");
         let copy = async || {
             env.client
-                .copy_from(main_of_box(env), "/data/d", &here.0)
+                .copy_from(main_of_box(env), "/data/d", &*here)
                 .await
         };
         copy().await.expect_err("refused");
-        fs::remove_file(here.0.join("d")).expect("removed");
-        fs::create_dir(here.0.join("d")).expect("a directory");
-        link(&outside.0.join("f"), here.0.join("d/f")).expect("a link");
+        fs::remove_file(here.join("d")).expect("removed");
+        fs::create_dir(here.join("d")).expect("a directory");
+        link(&outside.join("f"), here.join("d/f")).expect("a link");
         copy().await.expect_err("refused");
-        assert_eq!(fs::read(outside.0.join("f")).expect("a file"), b"good");
-        assert_eq!(read(&here.0).len(), 2);
+        assert_eq!(fs::read(outside.join("f")).expect("a file"), b"good");
+        assert_eq!(read(&here).len(), 2);
     }
 }

@@ -1,7 +1,6 @@
 //! Credentials that come from programs, files and identity providers.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -14,6 +13,7 @@ use super::Need::{Embedded, Tls};
 use super::auth::nobody;
 use super::pods::map;
 use super::{Calls, Env};
+use crate::harness::Scratch;
 use crate::peers::{Peer, answer};
 use crate::server::Server;
 
@@ -32,47 +32,21 @@ driven! { Auth;
     a_rotated_certificate_is_shown_by_new_connections_only: Embedded, Tls;
 }
 
-/// A directory that is gone after the test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!(
-            "kubewire-credentials-{}-{count}",
-            std::process::id()
-        ));
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    /// A plugin; each run leaves a line in `runs`. It is given to a shell, so that no file is executed that is
-    /// still open for writing in a child that another test has just forked.
-    fn plugin(&self, script: &str) -> ExecPlugin {
-        let path = self.0.join("plugin.sh");
-        let runs = self.0.join("runs");
-        std::fs::write(
-            &path,
-            format!("echo run >> '{}'\n{script}\n", runs.display()),
-        )
-        .expect("a script");
-        ExecPlugin::new("sh").arg(path.to_string_lossy())
-    }
-
-    fn runs(&self) -> usize {
-        std::fs::read_to_string(self.0.join("runs")).map_or(0, |text| text.lines().count())
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
+/// A plugin; each run leaves a line in `runs`. It is given to a shell, so that no file is executed that is
+/// still open for writing in a child that another test has just forked.
+fn plugin(dir: &Path, script: &str) -> ExecPlugin {
+    let path = dir.join("plugin.sh");
+    let runs = dir.join("runs");
+    std::fs::write(
+        &path,
+        format!("echo run >> '{}'\n{script}\n", runs.display()),
+    )
+    .expect("a script");
+    ExecPlugin::new("sh").arg(path.to_string_lossy())
 }
 
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn runs(dir: &Path) -> usize {
+    std::fs::read_to_string(dir.join("runs")).map_or(0, |text| text.lines().count())
 }
 
 fn credential(token: &str) -> String {
@@ -94,35 +68,35 @@ fn issued(certificate: &str, key: &str) -> String {
 }
 
 async fn one_run_serves_all_requests<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
+    let dir = Scratch::new();
     let script = format!("sleep 0.1; echo '{}'", credential(env.server().token()));
-    let client = client(env, nobody(env).exec(dir.plugin(&script)));
+    let client = client(env, nobody(env).exec(plugin(&dir, &script)));
     let calls = (0..50).map(|_| client.send(env.api::<ConfigMap>().list()));
     for result in join_all(calls).await {
         result.expect("a list");
     }
-    assert_eq!(dir.runs(), 1);
+    assert_eq!(runs(&dir), 1);
 }
 
 async fn a_refused_token_is_replaced<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
+    let dir = Scratch::new();
     let script = format!(
         "if [ $(wc -l < '{}') -lt 2 ]; then echo '{}'; else echo '{}'; fi",
-        dir.path().join("runs").display(),
+        dir.join("runs").display(),
         credential("expired"),
         credential(env.server().token())
     );
-    let client = client(env, nobody(env).exec(dir.plugin(&script)));
+    let client = client(env, nobody(env).exec(plugin(&dir, &script)));
     let calls = (0..10).map(|_| client.send(env.api::<ConfigMap>().list()));
     for result in join_all(calls).await {
         result.expect("a list");
     }
-    assert_eq!(dir.runs(), 2);
+    assert_eq!(runs(&dir), 2);
 }
 
 async fn a_failing_plugin_shows_its_stderr_only<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
-    let plugin = dir.plugin("echo tell-nobody; echo 'no such profile' >&2; exit 3");
+    let dir = Scratch::new();
+    let plugin = plugin(&dir, "echo tell-nobody; echo 'no such profile' >&2; exit 3");
     let client = client(env, nobody(env).exec(plugin));
     let error = client
         .send(env.api::<ConfigMap>().list())
@@ -147,8 +121,8 @@ async fn a_missing_plugin_shows_its_hint<R: Drive>(env: &Env<R>) {
 }
 
 async fn too_much_output_ends_the_plugin<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
-    let client = client(env, nobody(env).exec(dir.plugin("exec yes")));
+    let dir = Scratch::new();
+    let client = client(env, nobody(env).exec(plugin(&dir, "exec yes")));
     let error = client
         .send(env.api::<ConfigMap>().list())
         .await
@@ -157,11 +131,11 @@ async fn too_much_output_ends_the_plugin<R: Drive>(env: &Env<R>) {
 }
 
 async fn a_slow_plugin_is_killed<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
-    let plugin = dir.plugin(&format!(
-        "echo $$ > '{}'; exec sleep 600",
-        dir.path().join("pid").display()
-    ));
+    let dir = Scratch::new();
+    let plugin = plugin(
+        &dir,
+        &format!("echo $$ > '{}'; exec sleep 600", dir.join("pid").display()),
+    );
     let client = env
         .builder_with(nobody(env).exec(plugin))
         .exec_timeout(Some(std::time::Duration::from_millis(500)))
@@ -172,7 +146,7 @@ async fn a_slow_plugin_is_killed<R: Drive>(env: &Env<R>) {
         .await
         .expect_err("no credentials");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    let pid = std::fs::read_to_string(dir.path().join("pid")).expect("it ran");
+    let pid = std::fs::read_to_string(dir.join("pid")).expect("it ran");
     let process = PathBuf::from(format!("/proc/{}/cmdline", pid.trim()));
     for _ in 0..200 {
         // Killed; perhaps nobody has asked yet how it ended.
@@ -186,9 +160,9 @@ async fn a_slow_plugin_is_killed<R: Drive>(env: &Env<R>) {
 }
 
 async fn a_dropped_request_hands_the_plugin_over<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
+    let dir = Scratch::new();
     let script = format!("sleep 0.1; echo '{}'", credential(env.server().token()));
-    let client = client(env, nobody(env).exec(dir.plugin(&script)));
+    let client = client(env, nobody(env).exec(plugin(&dir, &script)));
     let mut first = Box::pin(client.send(env.api::<ConfigMap>().list()));
     assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
     let mut second = Box::pin(client.send(env.api::<ConfigMap>().list()));
@@ -198,8 +172,8 @@ async fn a_dropped_request_hands_the_plugin_over<R: Drive>(env: &Env<R>) {
 }
 
 async fn a_token_file_is_read_again_after_a_401<R: Drive>(env: &Env<R>) {
-    let dir = Dir::new();
-    let path = dir.path().join("token");
+    let dir = Scratch::new();
+    let path = dir.join("token");
     std::fs::write(&path, "old").expect("a file");
     let file = path.clone();
     let peer = Peer::http(move |request| {
@@ -279,14 +253,14 @@ async fn a_token_comes_from_an_identity_provider<R: Drive>(env: &Env<R>) {
 
 async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(env: &Env<R>) {
     let (certificate, key) = env.server().client_certificate().expect("a certificate");
-    let dir = Dir::new();
-    std::fs::write(dir.path().join("issued"), issued(certificate, key)).expect("a file");
+    let dir = Scratch::new();
+    std::fs::write(dir.join("issued"), issued(certificate, key)).expect("a file");
     let script = format!(
         "if [ $(wc -l < '{0}/runs') -lt 2 ]; then echo '{1}'; else cat '{0}/issued'; fi",
-        dir.path().display(),
+        dir.display(),
         credential("expired"),
     );
-    let config = nobody(env).exec(dir.plugin(&script));
+    let config = nobody(env).exec(plugin(&dir, &script));
     let client = client(env, config);
     // The connection of the first attempt has shown no certificate, so there is a second one.
     client
@@ -297,7 +271,7 @@ async fn a_certificate_takes_the_place_of_a_refused_token<R: Drive>(env: &Env<R>
         .send(env.api::<ConfigMap>().list())
         .await
         .expect("a list");
-    assert_eq!(dir.runs(), 2);
+    assert_eq!(runs(&dir), 2);
 }
 
 async fn a_token_that_ends_amid_many_requests_costs_one_run<R: Drive>(env: &Env<R>) {
@@ -308,17 +282,17 @@ async fn a_token_that_ends_amid_many_requests_costs_one_run<R: Drive>(env: &Env<
         let now = server.stats();
         now.http1_requests + now.http2_requests - before.http1_requests - before.http2_requests
     };
-    let dir = Dir::new();
-    let token = dir.path().join("token");
+    let dir = Scratch::new();
+    let token = dir.join("token");
     let first = server.issue_token();
     std::fs::write(&token, credential(&first)).expect("a file");
-    let plugin = dir.plugin(&format!("sleep 0.1; cat '{}'", token.display()));
+    let plugin = plugin(&dir, &format!("sleep 0.1; cat '{}'", token.display()));
     let client = client(env, nobody(env).exec(plugin));
     let lists = (0..REQUESTS).map(|_| client.send(env.api::<ConfigMap>().list()));
     for list in join_all(lists).await {
         list.expect("a list");
     }
-    assert_eq!((dir.runs(), requests()), (1, 50));
+    assert_eq!((runs(&dir), requests()), (1, 50));
 
     // Writes are refused before they are carried out, so they go out again too.
     std::fs::write(&token, credential(&server.issue_token())).expect("a file");
@@ -330,7 +304,7 @@ async fn a_token_that_ends_amid_many_requests_costs_one_run<R: Drive>(env: &Env<
     for created in join_all(creates).await {
         created.expect("made once");
     }
-    assert_eq!(dir.runs(), 2);
+    assert_eq!(runs(&dir), 2);
     // Each was refused once at most.
     let sent = requests() - 50;
     assert!((51..=100).contains(&sent), "{sent} requests");
@@ -343,17 +317,18 @@ async fn a_rotated_certificate_is_shown_by_new_connections_only<R: Drive>(env: &
             .require_client_certificate(true)
             .start()
             .expect("a server");
-        let dir = Dir::new();
+        let dir = Scratch::new();
         let (first, second) = (server.issue_certificate(), server.issue_certificate());
         for (n, certificate) in [(1, first), (2, second)] {
             let (certificate, key) = certificate.expect("a certificate");
-            let path = dir.path().join(format!("issued-{n}"));
+            let path = dir.join(format!("issued-{n}"));
             std::fs::write(path, issued(&certificate, &key)).expect("a file");
         }
-        let path = dir.path().display();
-        let plugin = dir.plugin(&format!(
-            "cat '{path}/issued-'$(wc -l < '{path}/runs' | tr -d ' ')"
-        ));
+        let path = dir.display();
+        let plugin = plugin(
+            &dir,
+            &format!("cat '{path}/issued-'$(wc -l < '{path}/runs' | tr -d ' ')"),
+        );
         let config = Config::new(Endpoint::parse(&server.url()).expect("a URL"))
             .ca_pem(server.ca_pem().expect("an authority"))
             .exec(plugin);
@@ -377,7 +352,7 @@ async fn a_rotated_certificate_is_shown_by_new_connections_only<R: Drive>(env: &
         server.faults().fail_next(1, 401, "{}");
         client.send(maps.list()).await.expect("a list");
         client.send(maps.list()).await.expect("a list");
-        assert_eq!(dir.runs(), 2);
+        assert_eq!(runs(&dir), 2);
         assert_eq!(server.stats().connections_opened, opened + 1);
         assert_eq!(server.certificates_seen(), 2);
 
