@@ -1,57 +1,36 @@
 //! kubectl as an independent client of the embedded server. Skipped where it is not installed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kubewire_conformance::server::Server;
+use kubewire_conformance::harness::{Interop, output};
 
 /// How long one command may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-struct Kubectl {
-    kubeconfig: PathBuf,
-    folder: PathBuf,
-    _server: Server,
-}
+struct Kubectl(Interop);
 
 impl Kubectl {
     /// None if there is no kubectl.
-    fn start(name: &str) -> Option<Self> {
-        if Command::new("kubectl")
+    fn start() -> Option<Self> {
+        let version = Command::new("kubectl")
             .args(["version", "--client"])
-            .output()
-            .is_err()
-        {
+            .output();
+        if version.is_err() {
             println!("skipped: kubectl is not installed");
             return None;
         }
-        let folder = std::env::temp_dir().join(format!("kubewire-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a temporary folder");
-        let server = Server::builder()
-            .tls(true)
-            .start()
-            .expect("the server starts");
-        let kubeconfig = folder.join("config");
-        std::fs::write(&kubeconfig, server.kubeconfig()).expect("the kubeconfig is written");
-        Some(Self {
-            kubeconfig,
-            folder,
-            _server: server,
-        })
+        Some(Self(Interop::start()))
     }
 
     fn spawn(&self, arguments: &[&str]) -> Child {
-        Command::new("kubectl")
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", &self.folder)
-            .args(["--cache-dir", &self.folder.join("cache").to_string_lossy()])
+        self.0
+            .command("kubectl")
+            .arg("--cache-dir")
+            .arg(self.0.home().join("cache"))
             .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .expect("kubectl starts")
     }
@@ -64,7 +43,7 @@ impl Kubectl {
             .write_all(input.as_bytes())
             .expect("it reads its input");
         drop(stdin);
-        finish(child, arguments)
+        output(child, PATIENCE)
     }
 
     /// Starts a command that goes on; its lines are read as they come.
@@ -96,7 +75,7 @@ impl Kubectl {
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.join(name).to_string_lossy().into_owned()
+        self.0.home().join(name).to_string_lossy().into_owned()
     }
 }
 
@@ -119,31 +98,12 @@ impl Drop for Following {
     }
 }
 
-impl Drop for Kubectl {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Waits for the end, in bounded time. The output of these commands fits into a pipe.
-fn finish(mut child: Child, arguments: &[&str]) -> Output {
-    let deadline = Instant::now() + PATIENCE;
-    while child.try_wait().expect("its status").is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("kubectl {arguments:?} hangs");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.wait_with_output().expect("its output")
-}
-
 const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"box"},"spec":{"terminationGracePeriodSeconds":0,
     "containers":[{"name":"main","image":"busybox","command":["sh","-c","echo started; sleep 3600"]}]}}"#;
 
 #[test]
 fn kubectl_reads_and_writes_objects() {
-    let Some(kubectl) = Kubectl::start("objects") else {
+    let Some(kubectl) = Kubectl::start() else {
         return;
     };
     let map = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"v"}}"#;
@@ -176,7 +136,7 @@ fn kubectl_reads_and_writes_objects() {
 
 #[test]
 fn kubectl_runs_sessions_in_pods() {
-    let Some(kubectl) = Kubectl::start("pods") else {
+    let Some(kubectl) = Kubectl::start() else {
         return;
     };
     kubectl.apply(POD);
@@ -217,7 +177,7 @@ fn kubectl_runs_sessions_in_pods() {
 
 #[test]
 fn kubectl_prints_tables_and_watches() {
-    let Some(kubectl) = Kubectl::start("tables") else {
+    let Some(kubectl) = Kubectl::start() else {
         return;
     };
     kubectl.apply(POD);
@@ -255,7 +215,7 @@ fn kubectl_prints_tables_and_watches() {
 
 #[test]
 fn kubectl_scales() {
-    let Some(kubectl) = Kubectl::start("scale") else {
+    let Some(kubectl) = Kubectl::start() else {
         return;
     };
     kubectl.apply(
@@ -288,7 +248,7 @@ fn kubectl_scales() {
 
 #[test]
 fn kubectl_follows_logs_and_attaches() {
-    let Some(kubectl) = Kubectl::start("streams") else {
+    let Some(kubectl) = Kubectl::start() else {
         return;
     };
     let pod = |name: &str, rest: &str| {

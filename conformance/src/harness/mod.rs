@@ -2,6 +2,7 @@
 
 mod ahead;
 mod blocking;
+mod interop;
 mod local;
 mod local_host;
 mod relay;
@@ -23,6 +24,7 @@ use kubewire_tokio::TokioRuntime;
 
 pub use ahead::Ahead;
 pub use blocking::{Blocking, BlockingBackend};
+pub use interop::{Interop, output};
 pub use local::{LocalIo, LocalRuntime};
 pub use relay::Relay;
 pub use scratch::Scratch;
