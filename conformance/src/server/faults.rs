@@ -52,6 +52,13 @@ impl Plan {
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(fault);
     }
+
+    fn clear(&self) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
 }
 
 /// Makes the next requests fail; see [`Server::faults`](super::Server::faults).
@@ -69,6 +76,11 @@ impl Faults {
     /// The next `n` requests are answered with `status`, and with `Retry-After` in seconds.
     pub fn busy_next(&self, n: usize, status: u16, retry_after: u32) {
         self.answer(n, status, Some(retry_after), "{}");
+    }
+
+    /// Takes back what was asked for and has not happened yet.
+    pub fn clear(&self) {
+        self.0.faults.clear();
     }
 
     fn answer(&self, n: usize, status: u16, retry_after: Option<u32>, body: &str) {
