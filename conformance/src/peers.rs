@@ -5,6 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+mod wire;
+
+pub use wire::{Then, Wire};
+
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
@@ -182,6 +186,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn read_request(reader: &mut impl BufRead) -> io::Result<Received> {
+    let mut request = read_head(reader)?;
+    request.body = read_body(reader, &request)?;
+    Ok(request)
+}
+
+/// A request without its body.
+fn read_head(reader: &mut impl BufRead) -> io::Result<Received> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -195,7 +206,17 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Received> {
         lines.push(line);
     }
     let headers = lines.split_off(1.min(lines.len()));
-    let length = headers
+    Ok(Received {
+        line: lines.pop().unwrap_or_default(),
+        headers,
+        body: String::new(),
+    })
+}
+
+/// The body that follows a head.
+fn read_body(reader: &mut impl BufRead, request: &Received) -> io::Result<String> {
+    let length = request
+        .headers
         .iter()
         .filter_map(|header| header.split_once(": "))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
@@ -203,11 +224,7 @@ fn read_request(reader: &mut impl BufRead) -> io::Result<Received> {
         .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Received {
-        line: lines.pop().unwrap_or_default(),
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 fn splice(one: TcpStream, other: TcpStream) -> io::Result<()> {

@@ -169,18 +169,18 @@ fn failures_carry_what_the_headers_say() {
 
 #[test]
 fn a_successful_answer_that_is_no_json_is_the_peers_fault() {
-    for body in ["<html>login</html>", "", "{", "nonsense"] {
+    for body in ["<html>login</html>", "", " ", "nonsense"] {
         let error = get(&answer(200, body));
         assert_eq!(error.kind(), ErrorKind::Peer, "{body}");
         assert!(!error.to_string().contains("login"));
     }
     let login =
         answer(200, "<html>login</html>").header("content-type", "text/html; charset=utf-8");
+    let limits = Limits::default();
     for error in [
         get(&login),
-        feed(maps().list(), &login, 7, &Limits::default())
-            .1
-            .unwrap(),
+        feed(maps().list(), &login, 7, &limits).1.unwrap(),
+        feed(maps().watch(), &login, 7, &limits).1.unwrap(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Peer);
         assert!(
@@ -189,7 +189,10 @@ fn a_successful_answer_that_is_no_json_is_the_peers_fault() {
         );
         assert!(std::error::Error::source(&error).is_some());
     }
-    assert_eq!(get(&answer(200, "{").cut()).kind(), ErrorKind::Truncated);
+    for half in [answer(200, "{").cut(), answer(200, "{")] {
+        assert_eq!(get(&half).kind(), ErrorKind::Truncated);
+    }
+    assert_eq!(get(&answer(101, "")).kind(), ErrorKind::Peer);
     assert_eq!(
         get(&answer(200, "{}").header("content-encoding", "br")).kind(),
         ErrorKind::Peer

@@ -63,10 +63,11 @@ fn show(event: &WatchEvent<Dynamic>) -> String {
 
 fn compare(record: &Record, body: &[u8], max: usize) {
     let mut lines: Vec<_> = body.split(|&byte| byte == b'\n').collect();
-    // What follows the last newline counts if it is whole, and is a fault if it is too long.
+    // What follows the last newline does not count if its end is missing; it is a fault if it is too long.
     let last = lines.pop().unwrap_or_default();
-    let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(last).is_ok();
-    if is_whole || last.len() > max {
+    let is_torn =
+        serde_json::from_slice::<serde::de::IgnoredAny>(last).is_err_and(|error| error.is_eof());
+    if !is_torn || last.len() > max {
         lines.push(last);
     }
     let mut items = record.items.iter();

@@ -231,7 +231,7 @@ impl<R: Host> Connector<R> {
                             Failure::connect(error)
                         }
                     });
-                    Ok(Transport::Plain(io?))
+                    Ok(Transport::plain(io?))
                 }
                 Some(proxy) => Box::pin(self.tunnel(endpoint, proxy)).await,
             }
@@ -254,7 +254,7 @@ impl<R: Host> Connector<R> {
             ))
         };
         let io = self.runtime.dial(proxy.host(), proxy.port()).await;
-        let mut io = Transport::Plain(io.map_err(unreachable)?);
+        let mut io = Transport::plain(io.map_err(unreachable)?);
         if proxy.scheme() == ProxyScheme::Https {
             io = self.secure_proxy(io, proxy).await?;
         }
@@ -371,7 +371,7 @@ impl<R: Host> Connector<R> {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        Ok((Transport::Tls(Box::new(stream)), protocol))
+        Ok((Transport::tls(stream), protocol))
     }
 }
 

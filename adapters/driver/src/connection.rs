@@ -14,34 +14,69 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use pin_project::pin_project;
 
 use crate::observe::Open;
+use crate::signs::Signs;
 
 /// The body of every request: whole, in memory.
 pub type RequestBody = Full<Bytes>;
 
 /// A connection to the API server, encrypted or not.
-#[non_exhaustive]
-pub enum Transport<Io> {
+pub struct Transport<Io> {
+    kind: Kind<Io>,
+    /// What the pool sees of it.
+    signs: Option<Arc<Signs>>,
+}
+
+enum Kind<Io> {
     /// As the runtime dialled it.
     Plain(Io),
     /// With TLS on top.
     #[cfg(feature = "rustls")]
-    Tls(Box<crate::tls::TlsStream<Self>>),
+    Tls(Box<crate::tls::TlsStream<Transport<Io>>>),
     /// Through a proxy that has passed on bytes with its answer already.
-    #[non_exhaustive]
     Early {
         /// What is to be read first.
         leftover: Bytes,
         /// The tunnel.
-        io: Box<Self>,
+        io: Box<Transport<Io>>,
     },
 }
 
 impl<Io> Transport<Io> {
+    pub(crate) fn plain(io: Io) -> Self {
+        Kind::Plain(io).into()
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(crate) fn tls(stream: crate::tls::TlsStream<Self>) -> Self {
+        Kind::Tls(Box::new(stream)).into()
+    }
+
     pub(crate) fn early(io: Self, leftover: Bytes) -> Self {
-        Self::Early {
-            leftover,
-            io: Box::new(io),
+        let io = Box::new(io);
+        Kind::Early { leftover, io }.into()
+    }
+
+    /// From now on it gives these signs.
+    pub(crate) fn watched(mut self) -> (Self, Arc<Signs>) {
+        let signs = Arc::<Signs>::default();
+        self.signs = Some(signs.clone());
+        (self, signs)
+    }
+
+    /// What was written is stuck from when the peer takes no more until all is flushed.
+    fn written<T>(&self, poll: Poll<T>, all: bool) -> Poll<T> {
+        if let Some(signs) = &self.signs
+            && (all || poll.is_pending())
+        {
+            signs.written(poll.is_ready());
         }
+        poll
+    }
+}
+
+impl<Io> From<Kind<Io>> for Transport<Io> {
+    fn from(kind: Kind<Io>) -> Self {
+        Self { kind, signs: None }
     }
 }
 
@@ -76,27 +111,27 @@ impl Refusal {
 
 impl<Io: Read + Write + Unpin> Transport<Io> {
     pub(crate) fn refusal(&self) -> Refusal {
-        match self {
+        match &self.kind {
             #[cfg(feature = "rustls")]
-            Self::Tls(io) => io.refusal(),
-            Self::Plain(_) | Self::Early { .. } => Refusal::default(),
+            Kind::Tls(io) => io.refusal(),
+            Kind::Plain(_) | Kind::Early { .. } => Refusal::default(),
         }
     }
 }
 
 macro_rules! either {
     ($self:ident, $io:ident => $call:expr) => {
-        match $self.get_mut() {
-            Transport::Plain($io) => {
+        match &mut $self.kind {
+            Kind::Plain($io) => {
                 let $io = Pin::new($io);
                 $call
             }
             #[cfg(feature = "rustls")]
-            Transport::Tls($io) => {
+            Kind::Tls($io) => {
                 let $io = Pin::new(&mut **$io);
                 $call
             }
-            Transport::Early { io: $io, .. } => {
+            Kind::Early { io: $io, .. } => {
                 let $io = Pin::new(&mut **$io);
                 $call
             }
@@ -110,7 +145,7 @@ impl<Io: Read + Write + Unpin> Read for Transport<Io> {
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Self::Early { leftover, .. } = &mut *self
+        if let Kind::Early { leftover, .. } = &mut self.kind
             && !leftover.is_empty()
         {
             let n = leftover.len().min(cursor.remaining());
@@ -123,46 +158,49 @@ impl<Io: Read + Write + Unpin> Read for Transport<Io> {
 
 impl<Io: Read + Write + Unpin> Write for Transport<Io> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        either!(self, io => io.poll_write(cx, buffer))
+        let poll = either!(self, io => io.poll_write(cx, buffer));
+        self.written(poll, false)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, io => io.poll_flush(cx))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = either!(self, io => io.poll_flush(cx));
+        self.written(poll, true)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, io => io.poll_shutdown(cx))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
+        match &self.kind {
+            Kind::Plain(io) => io.is_write_vectored(),
             #[cfg(feature = "rustls")]
-            Self::Tls(_) => false,
-            Self::Early { io, .. } => io.is_write_vectored(),
+            Kind::Tls(_) => false,
+            Kind::Early { io, .. } => io.is_write_vectored(),
         }
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, io => io.poll_write_vectored(cx, buffers))
+        let poll = either!(self, io => io.poll_write_vectored(cx, buffers));
+        self.written(poll, false)
     }
 }
 
 impl<Io> fmt::Debug for Transport<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain(_) => "Plain",
+        f.write_str(match self.kind {
+            Kind::Plain(_) => "Plain",
             #[cfg(feature = "rustls")]
-            Self::Tls(_) => "Tls",
-            Self::Early { .. } => "Early",
+            Kind::Tls(_) => "Tls",
+            Kind::Early { .. } => "Early",
         })
     }
 }
@@ -173,16 +211,19 @@ impl<Io> fmt::Debug for Transport<Io> {
 pub struct H1Task<Io: Read + Write + Unpin + 'static> {
     #[pin]
     connection: http1::Connection<Transport<Io>, RequestBody>,
+    signs: Arc<Signs>,
     _open: Open,
 }
 
 impl<Io: Read + Write + Unpin + 'static> H1Task<Io> {
     pub(crate) fn new(
         connection: http1::Connection<Transport<Io>, RequestBody>,
+        signs: Arc<Signs>,
         open: Open,
     ) -> Self {
         Self {
             connection,
+            signs,
             _open: open,
         }
     }
@@ -192,8 +233,12 @@ impl<Io: Read + Write + Unpin + 'static> Future for H1Task<Io> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
         // What goes wrong reaches the requests that are under way.
-        self.project().connection.poll(cx).map(drop)
+        if this.connection.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        this.signs.poll_forlorn(cx)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One call over one connection.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,6 +35,8 @@ pub(crate) struct Answer<R: Drive, D: Decode> {
     uri: http::Uri,
     /// What the transport said when it broke, or why there are no better credentials.
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// The body did not break off: it broke the rules.
+    malformed: bool,
     failed: bool,
 }
 
@@ -60,6 +63,7 @@ impl<R: Drive, D: Decode> Answer<R, D> {
             method,
             uri,
             cause: fault.map(Into::into),
+            malformed: false,
             failed: false,
         }
     }
@@ -100,6 +104,7 @@ impl<R: Drive, D: Decode> Answer<R, D> {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    self.malformed = is_malformed(&error);
                     self.cause = Some(error.into());
                     self.body = None;
                     let _ = self.exchange.handle_end(End::Truncated);
@@ -130,8 +135,11 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         self.exchange.follow_up()
     }
 
-    fn describe(&mut self, error: Error) -> Error {
-        let mut error = error.with_request(&self.method, &self.uri);
+    fn describe(&mut self, mut error: Error) -> Error {
+        if self.malformed && error.kind() == ErrorKind::Truncated {
+            error = Error::new(ErrorKind::Peer, "the framing of the answer is broken");
+        }
+        error = error.with_request(&self.method, &self.uri);
         if error.kind() != ErrorKind::Object {
             self.failed = true;
             self.record.failed(&error);
@@ -143,6 +151,18 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         }
         error
     }
+}
+
+/// Whether a body failed for what it is: its chunks, or its encryption. A connection that ends too early is none of these.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    })
 }
 
 /// The items of a streaming call, page after page.

@@ -34,6 +34,7 @@ mod runtime;
 #[cfg(feature = "ws")]
 mod sessions;
 mod signer;
+mod signs;
 mod time;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -59,5 +60,3 @@ pub use sessions::{
     Forward, Forwarder, Handles, Openable, Output, PortListener, PortStream, Process, Reader,
     SessionTask, TunnelHandle, Writer,
 };
-#[cfg(feature = "rustls")]
-pub use tls::TlsStream;

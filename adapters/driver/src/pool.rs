@@ -17,6 +17,7 @@ use kubewire::{Endpoint, Error, ErrorKind};
 use crate::Drive;
 use crate::connect::{Connector, Failure, Protocol, Purpose};
 use crate::connection::{H1Task, Refusal, RequestBody};
+use crate::signs::Grip;
 
 /// HTTP/1.1 connections kept without a request. More at a time than this, again and again, would pay for new connections.
 const MAX_IDLE: usize = 256;
@@ -43,7 +44,7 @@ struct State {
     /// Which client certificate the connections here have shown. Others only finish what they are doing.
     generation: u64,
     /// Each with the end of its last answer.
-    idle: Vec<(http1::SendRequest<RequestBody>, Instant)>,
+    idle: Vec<(Exclusive, Instant)>,
     #[cfg(feature = "http2")]
     shared: Vec<Shared>,
     /// What the server spoke last.
@@ -54,6 +55,12 @@ struct State {
     round: u64,
     failed: Option<(u64, Failure)>,
     waiting: Vec<Waker>,
+}
+
+/// A connection for one request at a time.
+pub(crate) struct Exclusive {
+    sender: http1::SendRequest<RequestBody>,
+    grip: Grip,
 }
 
 #[cfg(feature = "http2")]
@@ -67,7 +74,7 @@ struct Shared {
 /// The right to send one request over a connection.
 pub(crate) enum Lease {
     Http1 {
-        sender: http1::SendRequest<RequestBody>,
+        connection: Exclusive,
         generation: u64,
         /// Of a new connection: why TLS ended, if it has.
         fresh: Option<Refusal>,
@@ -93,7 +100,7 @@ impl Drop for Stream {
 
 /// What must be kept while an answer is read.
 pub(crate) enum Hold {
-    Http1(Option<http1::SendRequest<RequestBody>>, u64),
+    Http1(Option<http1::SendRequest<RequestBody>>, Grip, u64),
     #[cfg(feature = "http2")]
     Http2(Stream),
 }
@@ -135,10 +142,25 @@ fn blame(endpoint: &Endpoint, refusal: &Refusal, error: hyper::Error) -> (Fault,
         let error = Error::new(ErrorKind::Transport, text).with_source(cause);
         (Fault::Refused, error)
     } else {
-        let text = "the connection broke before an answer came";
-        let error = Error::new(ErrorKind::Transport, text).with_source(error);
-        (Fault::Broken, error)
+        let fault = if error.is_parse() {
+            Fault::Refused
+        } else {
+            Fault::Broken
+        };
+        let error = unanswered(error, "the connection broke before an answer came");
+        (fault, error)
     }
+}
+
+/// Why there is no answer: what came is none, or the connection broke, in these words.
+pub(crate) fn unanswered(error: hyper::Error, broke: &'static str) -> Error {
+    let (kind, text) = if error.is_parse() {
+        let text = "the head of the answer is not HTTP, or too large: check the server's address and any proxy in between";
+        (ErrorKind::Peer, text)
+    } else {
+        (ErrorKind::Transport, broke)
+    };
+    Error::new(kind, text).with_source(error)
 }
 
 /// Why an HTTP/2 server has not looked at a request that it may have received (RFC 9113, 8.7): so it may be sent
@@ -284,11 +306,13 @@ impl<R: Drive> Pool<R> {
         let fresh = Some(refusal.clone());
         let lease = match protocol {
             Protocol::Http1 => {
+                let (io, signs) = io.watched();
                 let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
-                let task = H1Task::new(connection, open);
+                let task = H1Task::new(connection, signs.clone(), open);
                 self.connector.runtime.execute(task);
+                let grip = Grip(signs);
                 Lease::Http1 {
-                    sender,
+                    connection: Exclusive { sender, grip },
                     generation,
                     fresh,
                 }
@@ -351,15 +375,17 @@ impl<R: Drive> Pool<R> {
     /// Takes back what an answer was read over, after its complete end.
     pub(crate) fn checkin(&self, hold: Hold) {
         match hold {
-            Hold::Http1(None, _) => {}
-            Hold::Http1(Some(sender), generation) => {
+            Hold::Http1(None, ..) => {}
+            Hold::Http1(Some(sender), grip, generation) => {
                 let now = self.connector.runtime.now();
                 let mut state = self.lock();
+                // An answer may come before its request was taken, and who knows when the rest is.
                 if generation == state.generation
                     && !sender.is_closed()
+                    && !grip.0.is_stuck()
                     && state.idle.len() < MAX_IDLE
                 {
-                    state.idle.push((sender, now));
+                    state.idle.push((Exclusive { sender, grip }, now));
                 }
             }
             #[cfg(feature = "http2")]
@@ -390,10 +416,10 @@ impl State {
             .partition_point(|(_, since)| now.saturating_duration_since(*since) >= IDLE);
         self.idle.drain(..old);
         // The one used last is the least likely to be stale.
-        while let Some((sender, _)) = self.idle.pop() {
-            if !sender.is_closed() {
+        while let Some((connection, _)) = self.idle.pop() {
+            if !connection.sender.is_closed() {
                 return Some(Lease::Http1 {
-                    sender,
+                    connection,
                     generation: self.generation,
                     fresh: None,
                 });
@@ -452,10 +478,11 @@ impl Lease {
         let endpoint = &pool.connector.endpoint;
         match self {
             Self::Http1 {
-                mut sender,
+                connection,
                 generation,
                 fresh,
             } => {
+                let Exclusive { mut sender, grip } = connection;
                 // Cannot fail: the URI was checked when the call was prepared.
                 let _ = endpoint.origin_form(&mut request);
                 let failure =
@@ -468,7 +495,7 @@ impl Lease {
                 // stays there until the last sender is gone, and its answer would be awaited for ever.
                 let sender = (!sender.is_closed()).then_some(sender);
                 match response.await {
-                    Ok(response) => Ok((response, Hold::Http1(sender, generation))),
+                    Ok(response) => Ok((response, Hold::Http1(sender, grip, generation))),
                     Err(mut failed) => {
                         let unsent = failed.take_message().is_some();
                         Err(failure(unsent, failed.into_error()))

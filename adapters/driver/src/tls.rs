@@ -14,7 +14,7 @@ const BUFFER: usize = 64 << 10;
 
 /// A TLS client connection over `Io`.
 #[derive(Debug)]
-pub struct TlsStream<Io> {
+pub(crate) struct TlsStream<Io> {
     io: Io,
     tls: Box<ClientConnection>,
     refusal: Refusal,

@@ -147,6 +147,7 @@ macro_rules! driven {
 
 mod attach;
 mod auth;
+mod broken;
 mod cancellation;
 mod copy;
 mod credentials;
@@ -193,6 +194,7 @@ pub fn all<R: Drive + Listen>() -> Vec<Scenario<Env<R>>> {
         credentials::driven(),
         proxies::driven(),
         faults::driven(),
+        broken::driven(),
         cancellation::driven(),
     ])
 }

@@ -10,6 +10,7 @@ mod tests;
 pub use facts::Facts;
 pub use interrupt::{catch_interrupt, interrupted};
 pub use report::{Outcome, Report, Summary};
+pub(crate) use run::explain;
 pub use run::{Backend, Site, quiet_panics, run};
 pub use runtimes::{Choose, Runtime};
 pub use tests::{check, check_dropped};

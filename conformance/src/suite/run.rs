@@ -330,7 +330,7 @@ async fn farewell<E: Calls>(keeper: &E) -> Result<(), String> {
 }
 
 /// An error with its causes.
-fn explain(error: &Error) -> String {
+pub(crate) fn explain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

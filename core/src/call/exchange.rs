@@ -93,6 +93,11 @@ impl<D: Decode> Exchange<D> {
         if coding == Coding::Gzip {
             self.gzip = Some(Gunzip::new());
         }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.fail(Error::peer(
+                "the server left HTTP for another protocol, which was not asked for",
+            ));
+        }
         if head.status.is_success() {
             if coding == Coding::Unknown {
                 return self.fail(Error::peer(
@@ -240,7 +245,9 @@ impl<D: Decode> Exchange<D> {
                     }
                 }
                 Ok(None) => return self.check().map(|()| None),
-                Err(error) if error.kind() == ErrorKind::Object => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Object && self.odd_type.is_none() => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let error = self.explain(error);
                     self.fault.get_or_insert(error);
@@ -317,7 +324,7 @@ impl<D: Decode> Exchange<D> {
     /// An answer that does not decode is often somebody else's: a login page, a load balancer's excuse.
     fn explain(&self, error: Error) -> Error {
         match self.odd_type.as_ref().and_then(|odd| odd.to_str().ok()) {
-            Some(odd) if error.kind() == ErrorKind::Peer => {
+            Some(odd) if matches!(error.kind(), ErrorKind::Peer | ErrorKind::Object) => {
                 let odd: String = odd.chars().take(80).collect();
                 Error::peer(format!(
                     "the answer cannot be decoded, its content type is {odd}"

@@ -199,10 +199,14 @@ impl<T> Decode for Json<T> {
 
 impl<T> Unary for Json<T> {}
 
-/// Decodes one value. What is no JSON is the peer's fault; JSON that does not fit names its object.
+/// Decodes one value. What is no JSON is the peer's fault, unless the rest of it is missing; JSON that does not fit names
+/// its object.
 pub(crate) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Error::object(&error, identify(json)),
+        serde_json::error::Category::Eof if !json.trim_ascii().is_empty() => {
+            Error::new(ErrorKind::Truncated, "the answer ended early")
+        }
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => {

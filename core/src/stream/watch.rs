@@ -166,6 +166,10 @@ fn bookmark(json: &[u8]) -> Result<Bookmark, Error> {
     })
 }
 
+fn is_torn(line: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(line).is_err_and(|error| error.is_eof())
+}
+
 impl<K: Object> Decode for Watch<K> {
     type Item = WatchEvent<K>;
 
@@ -186,9 +190,9 @@ impl<K: Object> Decode for Watch<K> {
         loop {
             let line = match self.lines.next_line()? {
                 Some(line) => line,
-                // What follows the last newline is an event only if it is whole.
+                // What follows the last newline may be the beginning of an event, which is dropped.
                 None if self.ended => match self.lines.finish() {
-                    Some(line) if serde_json::from_slice::<IgnoredAny>(&line).is_ok() => line,
+                    Some(line) if !is_torn(&line) => line,
                     _ => return Ok(None),
                 },
                 None => return Ok(None),

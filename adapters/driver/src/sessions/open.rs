@@ -27,6 +27,7 @@ use crate::client::{Inner, failed};
 use crate::connect::Purpose;
 use crate::connection::{RequestBody, Transport};
 use crate::observe::{Open, Record};
+use crate::pool::unanswered;
 use crate::time::{until, within};
 
 /// A protocol whose sessions the driver has handles for: all of them.
@@ -266,13 +267,7 @@ async fn shake_hands<Io: Read + Write + Unpin + 'static, P: Offer>(
     mut handshake: Handshake<P>,
     again: impl FnOnce(&http::response::Parts) -> Option<Again>,
 ) -> Result<Shaken<Io, P>, Error> {
-    let broken = |error: hyper::Error| {
-        Error::new(
-            ErrorKind::Transport,
-            "the connection broke during the upgrade",
-        )
-        .with_source(error)
-    };
+    let broken = |error| unanswered(error, "the connection broke during the upgrade");
     let (mut sender, mut connection) = http1::Builder::new().handshake(io).await.map_err(broken)?;
     let response = {
         let mut response = pin!(sender.send_request(request));
