@@ -143,6 +143,7 @@ impl<'a> World<'a> {
             parts: Vec::new(),
             opened: false,
             cursor: None,
+            lists: query(uri, "sendInitialEvents").is_some(),
             dead: false,
             ends: self.now + Duration::from_hours(1),
             last: None,
@@ -430,9 +431,12 @@ impl<'a> World<'a> {
                 continue;
             }
             let settled = self.flight.as_ref().is_some_and(|flight| {
-                !flight.dead && flight.cursor == Some(self.server.version) && self.store.is_ready()
+                !flight.dead
+                    && flight.cursor == Some(self.server.version)
+                    && self.store.is_ready()
+                    && self.is_watch(flight)
             });
-            if settled && self.is_watching() {
+            if settled {
                 self.pump();
                 return;
             }
@@ -441,10 +445,10 @@ impl<'a> World<'a> {
         panic!("it does not settle: {:?}", self.reflector);
     }
 
-    /// Whether the request that is out is a watch for changes.
-    fn is_watching(&self) -> bool {
+    /// Whether a request is a watch for changes. One that lists first is, once it has listed.
+    fn is_watch(&self, flight: &Flight) -> bool {
         let (_, why) = self.reflector.poll_timeout().unwrap();
-        why == "the watch is silent" || why == "no answer has come"
+        why == "the watch is silent" || (why == "no answer has come" && !flight.lists)
     }
 
     fn check(&self) {

@@ -116,6 +116,8 @@ pub struct Flight {
     pub opened: bool,
     /// Up to where a watch has told; `None` for a list.
     pub cursor: Option<u64>,
+    /// A watch that is to begin with what there is.
+    pub lists: bool,
     /// Nothing more comes.
     pub dead: bool,
     pub ends: Instant,
