@@ -4,18 +4,10 @@
 
 mod api_support;
 
-use api_support::{Answer, answer, feed, feed_to};
+use api_support::{Answer, MAPS, answer, feed, feed_to, maps, names};
 use http::StatusCode;
 use kubewire::stream::WatchEvent;
-use kubewire::{
-    Api, ApiResource, Call, DeletedCollection, Dynamic, End, Error, ErrorKind, Limits, Operation,
-};
-
-const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
-
-fn maps() -> Api<Dynamic> {
-    Api::dynamic(MAPS).in_namespace("ns")
-}
+use kubewire::{Call, DeletedCollection, Dynamic, End, Error, ErrorKind, Limits, Operation};
 
 fn get(answer: &Answer) -> Error {
     let (items, error) = feed(maps().get("n"), answer, 7, &Limits::default());
@@ -197,13 +189,6 @@ fn a_successful_answer_that_is_no_json_is_the_peers_fault() {
         get(&answer(200, "{}").header("content-encoding", "br")).kind(),
         ErrorKind::Peer
     );
-}
-
-fn names(items: &[Dynamic]) -> Vec<&str> {
-    items
-        .iter()
-        .map(|item| item.metadata.name.as_deref().unwrap())
-        .collect()
 }
 
 #[test]

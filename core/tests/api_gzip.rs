@@ -4,20 +4,9 @@
 
 mod api_support;
 
-use api_support::{answer, feed, gzip};
+use api_support::{answer, feed, gzip, maps, names};
 use kubewire::stream::WatchEvent;
-use kubewire::{Api, ApiResource, Call, Dynamic, End, ErrorKind, Limits, Operation};
-
-fn maps() -> Api<Dynamic> {
-    Api::dynamic(ApiResource::core("ConfigMap", "configmaps")).in_namespace("ns")
-}
-
-fn names(items: &[Dynamic]) -> Vec<&str> {
-    items
-        .iter()
-        .map(|item| item.metadata.name.as_deref().unwrap())
-        .collect()
-}
+use kubewire::{Call, End, ErrorKind, Limits, Operation};
 
 #[test]
 fn a_compressed_list_is_inflated_however_it_is_cut() {

@@ -4,19 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::too_many_lines, reason = "tables")]
 
+mod api_support;
+
 use std::time::Duration;
 
+use api_support::{MAPS, maps};
 use http::Method;
 use kubewire::{
     Api, ApiResource, Call, Dynamic, ErrorKind, FieldSelector, FieldValidation, IncludeObject,
     LabelSelector, LogStream, Operation, Patch, Propagation, Scope, VersionMatch,
 };
-
-const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
-
-fn maps() -> Api<Dynamic> {
-    Api::dynamic(MAPS).in_namespace("ns")
-}
 
 fn jobs() -> Api<Dynamic> {
     Api::dynamic(ApiResource::new(

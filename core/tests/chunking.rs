@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod random;
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -11,36 +13,20 @@ use kubewire::{
     Api, ApiResource, Call, Decode, Deleted, Dynamic, End, Error, ErrorKind, Exchange, Json,
     Limits, Operation, Raw, Verb, VersionMatch,
 };
+use random::Random;
 
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
 
-/// `SplitMix64`: a seed gives the same test again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+/// Random pieces, some of them empty.
+fn cut<'a>(random: &mut Random, mut body: &'a [u8]) -> Vec<&'a [u8]> {
+    let most = 1 + random.below(64);
+    let mut pieces = Vec::new();
+    while !body.is_empty() {
+        let (piece, rest) = body.split_at(random.below(most + 1).min(body.len()));
+        pieces.push(piece);
+        body = rest;
     }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    /// Random pieces, some of them empty.
-    fn cut<'a>(&mut self, mut body: &'a [u8]) -> Vec<&'a [u8]> {
-        let most = 1 + self.below(64);
-        let mut pieces = Vec::new();
-        while !body.is_empty() {
-            let (piece, rest) = body.split_at(self.below(most + 1).min(body.len()));
-            pieces.push(piece);
-            body = rest;
-        }
-        pieces
-    }
+    pieces
 }
 
 /// Everything that an exchange shows to its user.
@@ -267,9 +253,9 @@ fn same_for_all_cuts(decoder: Decoder, body: &[u8], end: End, limits: &Limits) -
             }
         }
     }
-    let mut random = Random(0x00C0_FFEE);
+    let mut random = Random::new(0x00C0_FFEE);
     for round in 0..64 {
-        let pieces = random.cut(body);
+        let pieces = cut(&mut random, body);
         check(&pieces, &format!("random cut {round}"));
     }
     whole
@@ -500,11 +486,11 @@ fn cuts_of_a_failed_answer_do_not_matter() {
     };
     let long = "x".repeat(1000);
     for body in [status, "404 page not found\n", "", long.as_str()] {
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         let mut seen = None;
         let bytes: Vec<_> = body.as_bytes().chunks(1).collect();
         let mut cuts = vec![vec![body.as_bytes()], bytes];
-        cuts.extend((0..64).map(|_| random.cut(body.as_bytes())));
+        cuts.extend((0..64).map(|_| cut(&mut random, body.as_bytes())));
         for pieces in cuts {
             let call = Api::dynamic(MAPS).in_namespace("d").get("a").into_call();
             let (_, mut exchange) = call.unwrap().begin(&limits);
@@ -563,7 +549,7 @@ fn lines_and_items_of_the_bare_splitters_do_not_depend_on_cuts() {
         let metadata = splitter.metadata().to_vec();
         (found, Ok(splitter.is_complete()), metadata)
     }
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     for body in BODIES {
         let body = body.as_bytes();
         for max in [10, 60, 1 << 20] {
@@ -574,7 +560,7 @@ fn lines_and_items_of_the_bare_splitters_do_not_depend_on_cuts() {
                 assert_eq!((lines(&pieces, max), items(&pieces, max)), whole, "{at}");
             }
             for _ in 0..64 {
-                let pieces = random.cut(body);
+                let pieces = cut(&mut random, body);
                 assert_eq!((lines(&pieces, max), items(&pieces, max)), whole);
             }
         }
@@ -587,8 +573,8 @@ fn what_is_held_is_one_line_or_item_and_one_chunk() {
         let mut items = 0;
         let (_, mut exchange) = call.begin(&Limits::default());
         exchange.handle_head(&ok()).unwrap();
-        let mut random = Random(11);
-        for piece in random.cut(body.as_bytes()) {
+        let mut random = Random::new(11);
+        for piece in cut(&mut random, body.as_bytes()) {
             exchange.handle_data(Bytes::copy_from_slice(piece)).unwrap();
             assert!(exchange.buffered() <= most + piece.len());
             while exchange.poll_item().unwrap().is_some() {
@@ -757,7 +743,7 @@ fn garbage_is_never_a_panic_and_never_depends_on_cuts() {
         "\\u00e",
         "\"code\":410",
     ];
-    let mut random = Random(0xDEAD_BEEF);
+    let mut random = Random::new(0xDEAD_BEEF);
     let limits = small();
     let (mut items, mut faults) = (0, 0);
     for round in 0..10_000 {
@@ -765,9 +751,9 @@ fn garbage_is_never_a_panic_and_never_depends_on_cuts() {
         let count = random.below(24);
         for _ in 0..count {
             if random.below(8) == 0 {
-                body.push(u8::try_from(random.below(256)).unwrap());
+                body.push(random.byte());
             } else {
-                body.extend_from_slice(WORDS[random.below(WORDS.len())].as_bytes());
+                body.extend_from_slice(random.pick(WORDS).as_bytes());
             }
         }
         let decoder = ALL[round % ALL.len()];
@@ -780,7 +766,7 @@ fn garbage_is_never_a_panic_and_never_depends_on_cuts() {
         items += whole.items.len();
         faults += usize::from(whole.fault.is_some());
         let bytes: Vec<_> = body.chunks(1).collect();
-        for pieces in [bytes, random.cut(&body), random.cut(&body)] {
+        for pieces in [bytes, cut(&mut random, &body), cut(&mut random, &body)] {
             let got = decoder.run(&pieces, end, &limits);
             assert_eq!(
                 got,

@@ -2,12 +2,15 @@
 #![cfg(feature = "kubeconfig")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod random;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kubewire::ErrorKind;
 use kubewire::config::{Kubeconfig, Overrides};
+use random::Random;
 use serde_json::{Value, json};
 
 /// Every field there is, unknown ones at every level, and `hunter2` wherever a secret may be.
@@ -439,13 +442,7 @@ fn a_file_cut_off_anywhere_never_panics_or_tells_secrets() {
 
 #[test]
 fn random_bytes_never_panic() {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut pick = |bound: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % bound as u64).unwrap()
-    };
+    let mut random = Random::new(1);
     let pieces: Vec<&[u8]> = FULL
         .split_inclusive([' ', '\n'])
         .map(str::as_bytes)
@@ -481,19 +478,19 @@ fn random_bytes_never_panic() {
     for _ in 0..1000 {
         // Noise, a valid file with some bytes changed, and its pieces in any order.
         let mut noise = Vec::new();
-        for _ in 0..pick(200) {
-            noise.push(u8::try_from(pick(256)).unwrap());
+        for _ in 0..random.below(200) {
+            noise.push(random.byte());
         }
         try_all(&noise);
         let mut changed = FULL.as_bytes().to_vec();
-        for _ in 0..=pick(4) {
-            let at = pick(changed.len());
-            changed[at] = u8::try_from(pick(128)).unwrap();
+        for _ in 0..=random.below(4) {
+            let at = random.below(changed.len());
+            changed[at] = random.below(128);
         }
         try_all(&changed);
         let mut shuffled = Vec::new();
-        for _ in 0..pick(40) {
-            shuffled.extend_from_slice(pieces[pick(pieces.len())]);
+        for _ in 0..random.below(40) {
+            shuffled.extend_from_slice(random.pick::<&[u8]>(&pieces));
         }
         try_all(&shuffled);
     }

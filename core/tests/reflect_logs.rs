@@ -5,7 +5,6 @@
 mod reflect_support;
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -338,15 +337,6 @@ fn load(name: &str) -> String {
         .iter()
         .map(|chunk| chunk["text"].as_str().unwrap().to_owned())
         .collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the recordings are files")]
-fn recording(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/reflect")
-        .join(name)
-        .with_extension("json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod random;
 mod reflect_support;
 #[path = "reflect_support/server.rs"]
 mod server;
@@ -17,6 +18,7 @@ use kubewire::reflect::{
 };
 use kubewire::stream::WatchEvent;
 use kubewire::{End, Error, ErrorKind};
+use random::Random;
 use reflect_support::*;
 use server::*;
 
@@ -59,7 +61,7 @@ impl<'a> World<'a> {
                 Streams::Yes,
                 Streams::Refuses,
                 Streams::Ignores,
-            ][usize::try_from(random.below(4)).unwrap()],
+            ][random.below(4_usize)],
             bookmarks: random.chance(70),
         };
         for _ in 0..random.below(8) {

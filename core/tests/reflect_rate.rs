@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod random;
 mod reflect_support;
 
 use std::time::Duration;
@@ -9,15 +10,8 @@ use std::time::Duration;
 use kubewire::reflect::{ListMode, OnExpired, ReflectorConfig, WantId};
 use kubewire::stream::WatchEvent;
 use kubewire::{End, Error, ErrorKind};
+use random::Random;
 use reflect_support::*;
-
-fn paged() -> ReflectorConfig {
-    ReflectorConfig::default().list_mode(ListMode::Paged)
-}
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 /// How many requests an hour of a server makes that always answers so.
 fn hour(
@@ -120,11 +114,10 @@ struct Hostile {
 
 impl Hostile {
     fn new(random: &mut Random) -> Self {
-        let often =
-            |random: &mut Random| [0, 5, 50, 100][usize::try_from(random.below(4)).unwrap()];
+        let often = |random: &mut Random| [0, 5, 50, 100][random.below(4_usize)];
         Self {
             habits: (0..=random.below(3)).map(|_| random.below(14)).collect(),
-            pauses: [0, 0, 5, 30][usize::try_from(random.below(4)).unwrap()],
+            pauses: [0, 0, 5, 30][random.below(4_usize)],
             pages: often(random),
             opens: often(random),
         }

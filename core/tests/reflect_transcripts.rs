@@ -4,7 +4,6 @@
 
 mod reflect_support;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,15 +12,6 @@ use kubewire::stream::WatchEvent;
 use kubewire::{Dynamic, End, Limits};
 use reflect_support::*;
 use serde_json::Value;
-
-#[expect(clippy::disallowed_methods, reason = "the recordings are files")]
-fn load(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/reflect")
-        .join(name)
-        .with_extension("json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 /// Gives a recorded answer to a want: what every driver does.
 fn carry(
@@ -291,7 +281,7 @@ const FAILURES: &[Row] = &[
 #[test]
 fn every_recorded_failure_leads_on() {
     for (name, stage, next, waits, events) in FAILURES {
-        let recording = load(name);
+        let recording = recording(name);
         for cut in [1, 7, usize::MAX] {
             let mut play = Play::new(mode(stage));
             let want = play.until(stage);
@@ -319,7 +309,7 @@ fn recorded_watches_are_followed_and_resumed() {
             "-leaver leaver -leaver",
         ),
     ] {
-        let recording = load(name);
+        let recording = recording(name);
         for cut in [1, usize::MAX] {
             let mut play = Play::new(mode(stage));
             let want = play.until(stage);
@@ -344,7 +334,7 @@ fn a_recorded_list_over_pages_fills_a_store() {
         ("list-page-3", "watch@"),
     ] {
         let (_, _, want) = play.next();
-        carry(&mut play.reflector, want, &load(name), 100, play.now);
+        carry(&mut play.reflector, want, &recording(name), 100, play.now);
         while let Some(event) = play.reflector.poll_event() {
             store.apply(event);
         }
@@ -380,7 +370,7 @@ fn a_token_from_an_expired_answer_goes_on() {
     carry(
         &mut play.reflector,
         want,
-        &load("expired-page-1"),
+        &recording("expired-page-1"),
         50,
         play.now,
     );
@@ -389,7 +379,7 @@ fn a_token_from_an_expired_answer_goes_on() {
     carry(
         &mut play.reflector,
         want,
-        &load("expired-continue"),
+        &recording("expired-continue"),
         50,
         play.now,
     );
@@ -398,7 +388,7 @@ fn a_token_from_an_expired_answer_goes_on() {
     carry(
         &mut play.reflector,
         want,
-        &load("expired-continue-inconsistent"),
+        &recording("expired-continue-inconsistent"),
         50,
         play.now,
     );
@@ -419,7 +409,7 @@ fn a_late_answer_of_a_recorded_list_changes_nothing() {
     carry(
         &mut play.reflector,
         (old, want),
-        &load("list-page-3"),
+        &recording("list-page-3"),
         usize::MAX,
         play.now,
     );

@@ -6,18 +6,10 @@ mod reflect_support;
 
 use std::time::Duration;
 
-use kubewire::reflect::{Freshness, ListMode, OnExpired, ReflectorConfig};
+use kubewire::reflect::{Freshness, OnExpired, ReflectorConfig};
 use kubewire::stream::WatchEvent;
 use kubewire::{End, Error, ErrorKind};
 use reflect_support::*;
-
-fn paged() -> ReflectorConfig {
-    ReflectorConfig::default().list_mode(ListMode::Paged)
-}
-
-fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
 
 /// A watch at 10 that has been quiet for long enough.
 fn watching(config: ReflectorConfig) -> (Bench, kubewire::reflect::WantId) {

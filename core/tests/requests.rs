@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod random;
+
 use kubewire::{
     Api, ApiResource, Call, Decode, Dynamic, Error, ErrorKind, FieldValidation, Operation, Patch,
     Propagation, Scope,
 };
+use random::Random;
 use serde_json::json;
 
 const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
@@ -18,81 +21,63 @@ const GADGETS: ApiResource = ApiResource::new(
     Scope::Namespaced,
 );
 
-/// `SplitMix64`.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        usize::try_from(mixed % u64::try_from(end).unwrap()).unwrap()
+/// Text that is likely to break a URL or a header.
+fn text(random: &mut Random) -> String {
+    const WORDS: &[&str] = &[
+        "a",
+        "web-0",
+        "a/b",
+        "/",
+        "..",
+        ".",
+        "%",
+        "%2f",
+        "%2F..",
+        "?",
+        "&",
+        "=",
+        "#",
+        "+",
+        " ",
+        ";",
+        ",",
+        ":",
+        "@",
+        "\\",
+        "\"",
+        "'",
+        "<",
+        ">",
+        "\r\n",
+        "\r\nX-Injected: 1",
+        "\n",
+        "\0",
+        "\t",
+        "\u{7f}",
+        "ü",
+        "✓",
+        "💥",
+        "\u{202e}",
+        "\u{feff}",
+        "~",
+        "_",
+        "-",
+        "*",
+        "(",
+        "!",
+        "watch=true",
+        "?watch=true",
+        "&dryRun=All",
+        "http://evil.example/",
+        "[::1]",
+        "$(x)",
+        "|",
+    ];
+    if random.below(4) == 0 {
+        let bytes: Vec<_> = (0..random.below(12)).map(|_| random.byte()).collect();
+        return String::from_utf8_lossy(&bytes).into_owned();
     }
-
-    /// Text that is likely to break a URL or a header.
-    fn text(&mut self) -> String {
-        const WORDS: &[&str] = &[
-            "a",
-            "web-0",
-            "a/b",
-            "/",
-            "..",
-            ".",
-            "%",
-            "%2f",
-            "%2F..",
-            "?",
-            "&",
-            "=",
-            "#",
-            "+",
-            " ",
-            ";",
-            ",",
-            ":",
-            "@",
-            "\\",
-            "\"",
-            "'",
-            "<",
-            ">",
-            "\r\n",
-            "\r\nX-Injected: 1",
-            "\n",
-            "\0",
-            "\t",
-            "\u{7f}",
-            "ü",
-            "✓",
-            "💥",
-            "\u{202e}",
-            "\u{feff}",
-            "~",
-            "_",
-            "-",
-            "*",
-            "(",
-            "!",
-            "watch=true",
-            "?watch=true",
-            "&dryRun=All",
-            "http://evil.example/",
-            "[::1]",
-            "$(x)",
-            "|",
-        ];
-        if self.below(4) == 0 {
-            let bytes: Vec<_> = (0..self.below(12))
-                .map(|_| u8::try_from(self.below(256)).unwrap())
-                .collect();
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
-        (0..self.below(4))
-            .map(|_| WORDS[self.below(WORDS.len())])
-            .collect()
-    }
+    (0..random.below(4)).map(|_| *random.pick(WORDS)).collect()
 }
 
 /// An own strict reader of origin-form targets.
@@ -184,9 +169,10 @@ fn check<D: Decode>(
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of operations")]
 fn text_of_users_is_refused_or_carried_exactly() {
-    let mut random = Random(0x5EED);
+    let mut random = Random::new(0x5EED);
+    let mut draw = || text(&mut random);
     for _ in 0..5_000 {
-        let (name, namespace, text) = (random.text(), random.text(), random.text());
+        let (name, namespace, text) = (draw(), draw(), draw());
         let bad_place = is_bad_segment(&namespace);
         let bad = bad_place || is_bad_segment(&name);
         let api = Api::dynamic(MAPS).in_namespace(&namespace);
@@ -344,9 +330,10 @@ fn text_of_users_is_refused_or_carried_exactly() {
 /// What discovery says goes into paths as it is: it must be a lower-case token.
 #[test]
 fn a_resource_is_a_token_or_refused() {
-    let mut random = Random(0xB0B);
+    let mut random = Random::new(0xB0B);
+    let mut draw = || text(&mut random);
     for _ in 0..5_000 {
-        let texts = [random.text(), random.text(), random.text()];
+        let texts = [draw(), draw(), draw()];
         let fits = |text: &str| {
             !text.is_empty()
                 && !text.starts_with('.')

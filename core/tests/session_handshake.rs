@@ -11,7 +11,7 @@ use http::response::Parts;
 use kubewire::channel::{STDOUT, Subprotocol};
 use kubewire::session::{Answer, Exec, Handshake, PortForward, Session, Streams, Upgrade};
 use kubewire::{Error, ErrorKind, Limits};
-use session_support::{message, read, start};
+use session_support::{head, message, read, start};
 
 const URI: &str = "/api/v1/namespaces/a/pods/b/exec?command=id&stdout=true";
 /// The example of RFC 6455 1.3.
@@ -24,14 +24,6 @@ fn upgrade() -> Upgrade<Exec> {
 
 fn handshake() -> Handshake<Exec> {
     upgrade().begin(KEY, &Limits::default()).1
-}
-
-fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
-    let mut head = http::Response::builder().status(status);
-    for (name, value) in headers {
-        head = head.header(*name, *value);
-    }
-    head.body(()).unwrap().into_parts().0
 }
 
 /// A good answer, but for these headers (an empty one is left out).

@@ -167,7 +167,7 @@ fn random_bytes_in_any_cut() {
             exec_with(all(), Subprotocol::V5, &options, &limits(), now)
         };
         let whole = run(&mut make(), 4, &[&wire], now);
-        let pieces = random.cut(&wire);
+        let pieces = cut(&mut random, &wire);
         assert_eq!(run(&mut make(), 4, &pieces, now), whole, "seed {seed}");
     }
 }

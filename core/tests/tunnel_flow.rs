@@ -12,7 +12,7 @@ use kubewire::session::{
     ConnectionFault, ConnectionId, Outcome, SessionOptions, Tunnel, TunnelEvent, Unread,
 };
 use kubewire::{ErrorKind, Limits};
-use session_support::{CLOSE, PING, PONG, Random, close, frame, seconds, start};
+use session_support::{CLOSE, PING, PONG, Random, close, cut, frame, seconds, start};
 use tunnel_support::*;
 
 fn with(options: &SessionOptions, now: Instant) -> Tunnel {
@@ -33,7 +33,7 @@ fn settle(tunnel: &mut Tunnel, server: &mut Server, random: &mut Random, now: In
             return;
         }
         let wire = messages(&std::mem::take(&mut server.out), random);
-        for piece in random.cut(&wire) {
+        for piece in cut(random, &wire) {
             tunnel.handle_input(piece, now).unwrap();
         }
     }

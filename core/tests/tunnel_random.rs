@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use kubewire::session::{ConnectionId, SessionOptions, Tunnel, Unread};
 use kubewire::{Error, ErrorKind, Limits};
-use session_support::{CLOSE, PING, Random, client_frames, close, frame, seconds, start};
+use session_support::{CLOSE, PING, Random, client_frames, close, cut, frame, seconds, start};
 use tunnel_support::*;
 
 fn limits() -> Limits {
@@ -191,7 +191,7 @@ fn random_bytes_in_any_cut() {
                 messages(&spdy, random)
             };
             let mut error = None;
-            for piece in random.cut(&wire) {
+            for piece in cut(random, &wire) {
                 if let Err(fault) = tunnel.handle_input(piece, now) {
                     error = Some(fault.to_string());
                 }

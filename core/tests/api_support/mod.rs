@@ -1,9 +1,22 @@
-//! Answers for exchanges.
+//! A resource, and answers for exchanges.
 
 #![allow(dead_code, reason = "not every test needs everything")]
 
 use bytes::Bytes;
-use kubewire::{Decode, End, Error, Exchange, Limits, Operation};
+use kubewire::{Api, ApiResource, Decode, Dynamic, End, Error, Exchange, Limits, Operation};
+
+pub(crate) const MAPS: ApiResource = ApiResource::core("ConfigMap", "configmaps");
+
+pub(crate) fn maps() -> Api<Dynamic> {
+    Api::dynamic(MAPS).in_namespace("ns")
+}
+
+pub(crate) fn names(items: &[Dynamic]) -> Vec<&str> {
+    items
+        .iter()
+        .map(|item| item.metadata.name.as_deref().unwrap())
+        .collect()
+}
 
 /// An answer to be fed in pieces.
 #[derive(Clone)]

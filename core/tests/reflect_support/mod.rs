@@ -3,39 +3,34 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 #![allow(unreachable_pub, reason = "a module of several tests")]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kubewire::meta::{ListMeta, MetaView};
-use kubewire::reflect::{ReflectEvent, Reflector, ReflectorConfig, Want, WantId};
+use kubewire::reflect::{ListMode, ReflectEvent, Reflector, ReflectorConfig, Want, WantId};
 use kubewire::stream::{Bookmark, WatchEvent};
 use kubewire::{Api, ApiResource, Call, Dynamic, End, Error, Limits, Namespace, Object, Raw, Verb};
+use serde_json::Value;
 
 pub const PODS: ApiResource = ApiResource::core("Pod", "pods");
 
-/// A small generator, so that a run is its seed.
-#[derive(Clone)]
-pub struct Random(u64);
+pub fn paged() -> ReflectorConfig {
+    ReflectorConfig::default().list_mode(ListMode::Paged)
+}
 
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x1234_5678_9ABC_DEF1)
-    }
+pub fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
 
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11
-    }
-
-    pub fn below(&mut self, most: u64) -> u64 {
-        self.next() % most
-    }
-
-    pub fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
+/// An exchange with Kubernetes v1.36.
+#[expect(clippy::disallowed_methods, reason = "the recordings are files")]
+pub fn recording(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/reflect")
+        .join(name)
+        .with_extension("json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// The smallest object there is.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use kubewire::reflect::WantId;
 use kubewire::{Error, ErrorKind};
 
+use super::random::Random;
 use super::reflect_support::*;
 
 pub const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -55,7 +56,7 @@ pub struct Server {
 
 impl Server {
     pub fn change(&mut self, random: &mut Random) {
-        let name = NAMES[usize::try_from(random.below(6)).unwrap()];
+        let name = NAMES[random.below(6_usize)];
         self.version += 1 + random.below(3);
         let version = self.version;
         let old = self.live.get(name).copied();
@@ -164,7 +165,7 @@ impl Errors {
             &self.gone,
             &self.timeout,
         ];
-        errors[usize::try_from(random.below(8)).unwrap()].clone()
+        errors[random.below(8_usize)].clone()
     }
 }
 

@@ -3,13 +3,19 @@
 #![allow(dead_code, reason = "not every test file uses everything")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../random/mod.rs"]
+mod random;
+
 use std::time::{Duration, Instant};
 
+use http::response::Parts;
 use kubewire::channel::Subprotocol;
 use kubewire::session::{
     Attach, Event, Exec, PortForward, Protocol, Session, SessionOptions, Streams,
 };
 use kubewire::{Error, Limits};
+
+pub(crate) use random::Random;
 
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
@@ -88,40 +94,25 @@ fn client_frame(bytes: &[u8]) -> Option<(Frame, &[u8])> {
     Some(((first & 15, data.map(|(a, b)| a ^ b).collect()), rest))
 }
 
-/// xorshift64*: the tests are repeatable.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+/// The head of an answer.
+pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> Parts {
+    let mut head = http::Response::builder().status(status);
+    for (name, value) in headers {
+        head = head.header(*name, *value);
     }
+    head.body(()).unwrap().into_parts().0
+}
 
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+/// Cuts bytes into pieces, most of them short.
+pub(crate) fn cut<'a>(random: &mut Random, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        let longest = *random.pick(&[3, 40, 1000]);
+        let (piece, rest) = bytes.split_at(bytes.len().min(1 + random.below(longest)));
+        pieces.push(piece);
+        bytes = rest;
     }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next()).unwrap() % end.max(1)
-    }
-
-    pub(crate) fn byte(&mut self) -> u8 {
-        u8::try_from(self.next() & 0xff).unwrap()
-    }
-
-    /// Cuts bytes into pieces, most of them short.
-    pub(crate) fn cut<'a>(&mut self, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
-        let mut pieces = Vec::new();
-        while !bytes.is_empty() {
-            let longest = [3, 40, 1000][self.below(3)];
-            let (piece, rest) = bytes.split_at(bytes.len().min(1 + self.below(longest)));
-            pieces.push(piece);
-            bytes = rest;
-        }
-        pieces
-    }
+    pieces
 }
 
 /// The origin of virtual time: nothing waits for it.
@@ -265,7 +256,7 @@ pub(crate) fn any_cut<P: Protocol>(
         "byte by byte"
     );
     for seed in 0..64 {
-        let pieces = Random::new(seed).cut(wire);
+        let pieces = cut(&mut Random::new(seed), wire);
         assert_eq!(
             run(&mut make(), channels, &pieces, now),
             whole,

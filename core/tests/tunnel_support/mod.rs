@@ -9,7 +9,7 @@ use std::time::Instant;
 use kubewire::Limits;
 use kubewire::session::{ConnectionId, SessionOptions, Tunnel, TunnelEvent};
 
-use crate::session_support::{BINARY, CLOSE, PING, PONG, Random, client_frames, frame};
+use crate::session_support::{BINARY, CLOSE, PING, PONG, Random, client_frames, cut, frame};
 
 pub(crate) fn tunnel(now: Instant) -> Tunnel {
     Tunnel::new(&SessionOptions::default(), &Limits::default(), now)
@@ -67,7 +67,7 @@ pub(crate) fn message(spdy: &[u8]) -> Vec<u8> {
 
 /// The stream of messages that carries these bytes, cut anywhere.
 pub(crate) fn messages(spdy: &[u8], random: &mut Random) -> Vec<u8> {
-    random.cut(spdy).into_iter().flat_map(message).collect()
+    cut(random, spdy).into_iter().flat_map(message).collect()
 }
 
 // What a client sends.
