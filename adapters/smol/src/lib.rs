@@ -17,9 +17,11 @@
 //! [`Client`] is [`kubewire_driver::Client`] on [`SmolRuntime`]; operations come from [`kubewire::Api`].
 //! `kubewire-tokio` has the same names.
 
+mod connection;
 mod process;
 mod runtime;
 
+pub use connection::Connection;
 pub use kubewire;
 #[cfg(feature = "copy")]
 pub use kubewire_driver::copy;

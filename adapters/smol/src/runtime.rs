@@ -15,7 +15,9 @@ use kubewire::auth::{ProcessCommand, ProcessOutput};
 use kubewire_driver::{Host, Listen, Runtime};
 use smol::Async;
 use smol::net::TcpStream;
-use smol_hyper::rt::{FuturesIo, SmolTimer};
+use smol_hyper::rt::SmolTimer;
+
+use crate::connection::Connection;
 
 /// smol: tasks run on its global executor, or on the one that was given.
 ///
@@ -45,13 +47,11 @@ impl SmolRuntime {
 pub struct Dial(Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>);
 
 impl Future for Dial {
-    type Output = io::Result<FuturesIo<TcpStream>>;
+    type Output = io::Result<Connection>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stream = ready!(self.0.as_mut().poll(cx))?;
-        // Frames and requests are written whole; waiting for more only delays them.
-        stream.set_nodelay(true)?;
-        Poll::Ready(Ok(FuturesIo::new(stream)))
+        Poll::Ready(Connection::new(stream))
     }
 }
 
@@ -74,7 +74,7 @@ impl Future for Sleep {
 }
 
 impl Runtime for SmolRuntime {
-    type Io = FuturesIo<TcpStream>;
+    type Io = Connection;
     type Dial = Dial;
     type Sleep = Sleep;
 
@@ -130,8 +130,8 @@ impl Listen for SmolRuntime {
         loop {
             match listener.get_ref().accept() {
                 Ok((stream, peer)) => {
-                    let stream = TcpStream::from(Async::new(stream)?);
-                    return Poll::Ready(Ok((FuturesIo::new(stream), peer)));
+                    let connection = Connection::new(Async::new(stream)?)?;
+                    return Poll::Ready(Ok((connection, peer)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),

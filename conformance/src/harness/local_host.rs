@@ -4,11 +4,13 @@ use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use kubewire::auth::{ProcessCommand, ProcessOutput};
 use kubewire_driver::{Host, Listen};
 use kubewire_smol::SmolRuntime;
+use smol::Async;
+use smol::net::TcpStream;
 
 use super::local::{LocalIo, LocalRuntime};
 
@@ -44,7 +46,16 @@ impl Listen for LocalRuntime {
         listener: &mut Self::Listener,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(LocalIo, SocketAddr)>> {
-        SmolRuntime::poll_accept(listener, cx)
-            .map_ok(|(io, peer)| (LocalIo(io.into_inner(), PhantomData), peer))
+        loop {
+            match listener.get_ref().accept() {
+                Ok((stream, peer)) => {
+                    let stream = TcpStream::from(Async::new(stream)?);
+                    return Poll::Ready(Ok((LocalIo(stream, PhantomData), peer)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            ready!(listener.poll_readable(cx))?;
+        }
     }
 }
