@@ -15,7 +15,7 @@
 //! socket.handle_input(b"\x82\x03\x01hi")?;   // one binary message, cut anywhere
 //! assert!(matches!(socket.poll_message(), Some(Message::Binary(data)) if data == "\x01hi"));
 //!
-//! assert!(socket.send_binary("\0ls\n".into())?);
+//! assert!(socket.send_binary(b"\0ls\n")?);
 //! let bytes = socket.poll_transmit().unwrap().len();
 //! assert_eq!(bytes, 2 + 4 + 4);              // header, mask, payload
 //! socket.transmitted(bytes);
@@ -27,7 +27,8 @@ use std::fmt;
 use std::io;
 
 use bytes::Bytes;
-use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 
 use crate::{Error, ErrorKind, Limits};
@@ -109,6 +110,15 @@ impl Pipe {
         self.out.len() - self.start
     }
 
+    /// Where the next frame goes.
+    fn out(&mut self) -> &mut Vec<u8> {
+        if self.start >= PIPE {
+            self.out.drain(..self.start);
+            self.start = 0;
+        }
+        &mut self.out
+    }
+
     /// A message took at least this payload and the shortest header for it.
     fn framed(&mut self, payload: usize) {
         let header = match payload {
@@ -145,12 +155,8 @@ impl io::Write for Ends<'_, '_> {
             pipe.refused = buf.len();
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if pipe.start >= PIPE {
-            pipe.out.drain(..pipe.start);
-            pipe.start = 0;
-        }
         pipe.refused = 0;
-        pipe.out.extend_from_slice(buf);
+        pipe.out().extend_from_slice(buf);
         Ok(buf.len())
     }
 
@@ -267,11 +273,44 @@ impl WebSocket {
     /// [`Usage`](ErrorKind::Usage) if it is longer than [`MAX_SEND`](Self::MAX_SEND),
     /// [`Closed`](ErrorKind::Closed) after either side has closed.
     #[must_use = "the message may not have been taken"]
-    pub fn send_binary(&mut self, data: Bytes) -> Result<bool, Error> {
-        if data.len() > Self::MAX_SEND {
+    pub fn send_binary(&mut self, data: &[u8]) -> Result<bool, Error> {
+        self.send_parts([data])
+    }
+
+    /// Sends one message whose parts lie in different places.
+    pub(crate) fn send_parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> Result<bool, Error> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len > Self::MAX_SEND {
             return Err(Error::usage("the message is longer than MAX_SEND"));
         }
-        self.write(tungstenite::Message::Binary(data))
+        if !self.has_room()? {
+            return Ok(false);
+        }
+        let mask: [u8; 4] = rand::random();
+        let header = FrameHeader {
+            opcode: OpCode::Data(Data::Binary),
+            mask: Some(mask),
+            ..FrameHeader::default()
+        };
+        // Not by way of tungstenite's own buffer: payload is copied once, and masked where it lies.
+        let out = self.pipe.out();
+        header
+            .format(len as u64, out)
+            .map_err(|error| fault(&error))?;
+        let start = out.len();
+        for part in parts {
+            out.extend_from_slice(part);
+        }
+        apply_mask(out.get_mut(start..).unwrap_or_default(), mask);
+        Ok(true)
+    }
+
+    /// Whether the pipe takes a frame now.
+    fn has_room(&self) -> Result<bool, Error> {
+        if !self.context.can_write() {
+            return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
+        }
+        Ok(self.pipe.pending() < PIPE && self.pipe.refused == 0)
     }
 
     /// Sends an empty ping. `false` as for [`send_binary`](Self::send_binary).
@@ -281,20 +320,11 @@ impl WebSocket {
     /// [`Closed`](ErrorKind::Closed) after either side has closed.
     #[must_use = "the ping may not have been taken"]
     pub fn ping(&mut self) -> Result<bool, Error> {
-        self.write(tungstenite::Message::Ping(Bytes::new()))
-    }
-
-    fn write(&mut self, message: tungstenite::Message) -> Result<bool, Error> {
-        if !self.context.can_write() {
-            return Err(Error::new(ErrorKind::Closed, "the connection is closed"));
-        }
-        if self.pipe.pending() >= PIPE || self.pipe.refused > 0 {
+        if !self.has_room()? {
             return Ok(false);
         }
-        match self
-            .context
-            .write(&mut Self::output(&mut self.pipe), message)
-        {
+        let ping = tungstenite::Message::Ping(Bytes::new());
+        match self.context.write(&mut Self::output(&mut self.pipe), ping) {
             Ok(()) => Ok(true),
             // It was taken, and waits in the framing layer.
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -372,6 +402,18 @@ impl WebSocket {
         for _ in 0..2 {
             let _ = self.context.flush(&mut Self::output(&mut self.pipe));
         }
+    }
+}
+
+/// RFC 6455 5.3. The payload starts with the mask's first byte.
+fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+    let key = u32::from_ne_bytes(mask);
+    let (words, rest) = payload.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask) {
+        *byte ^= mask;
     }
 }
 

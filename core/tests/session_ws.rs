@@ -56,7 +56,7 @@ fn a_server_understands_what_is_sent() {
     let mut expected = Vec::new();
     for len in [0, 1, 125, 126, 65_535, WebSocket::MAX_SEND] {
         let data = vec![7; len];
-        while !socket.send_binary(data.clone().into()).unwrap() {
+        while !socket.send_binary(&data).unwrap() {
             let n = socket.poll_transmit().unwrap().len();
             expected.extend_from_slice(socket.poll_transmit().unwrap());
             socket.transmitted(n);
@@ -121,10 +121,10 @@ fn messages_before_a_fault_are_kept() {
 #[test]
 fn what_can_be_sent_is_bounded() {
     let mut socket = socket();
-    let error = socket.send_binary(vec![0; 65_537].into()).unwrap_err();
+    let error = socket.send_binary(&vec![0; 65_537]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     let mut taken = 0;
-    while socket.send_binary(vec![0; 10_000].into()).unwrap() {
+    while socket.send_binary(&[0; 10_000]).unwrap() {
         taken += 1;
     }
     assert_eq!(taken, 7);
@@ -132,7 +132,7 @@ fn what_can_be_sent_is_bounded() {
     assert_eq!(socket.buffered(), 7 * 10_008);
     socket.transmitted(usize::MAX);
     assert_eq!(socket.buffered(), 0);
-    assert!(socket.send_binary(vec![0; 10_000].into()).unwrap());
+    assert!(socket.send_binary(&[0; 10_000]).unwrap());
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn nothing_is_sent_after_a_close() {
             socket.close(1001);
             socket.close(1002);
         }
-        let error = socket.send_binary("x".into()).unwrap_err();
+        let error = socket.send_binary(b"x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
         assert_eq!(socket.ping().unwrap_err().kind(), ErrorKind::Closed);
         let (frames, rest) = client_frames(&transmit(&mut socket));
@@ -160,7 +160,7 @@ fn nothing_is_sent_after_a_close() {
 fn masks_differ() {
     let mut socket = socket();
     for _ in 0..8 {
-        assert!(socket.send_binary("same".into()).unwrap());
+        assert!(socket.send_binary(b"same").unwrap());
     }
     let wire = transmit(&mut socket);
     let frames: std::collections::BTreeSet<_> = wire.chunks(2 + 4 + 4).collect();

@@ -107,9 +107,7 @@ fn frames(choices: &mut Input<'_>, message: &[u8]) {
     }
     assert_eq!(got, [message]);
 
-    let sent = socket
-        .send_binary(Bytes::copy_from_slice(message))
-        .expect("it is short");
+    let sent = socket.send_binary(message).expect("it is short");
     assert!(sent);
     let mut client = ClientFrames::default();
     while let Some(bytes) = socket.poll_transmit() {

@@ -11,7 +11,7 @@ use crate::ws::{Message, WebSocket};
 use crate::{Error, ErrorKind, Limits};
 
 /// How much is framed at once; the transport takes it before there is more.
-pub(super) const BATCH: usize = 32 << 10;
+pub(super) const BATCH: usize = 64 << 10;
 /// Shorter messages are copied out of the buffer that they came in.
 const COPY: usize = 4 << 10;
 /// Close codes of RFC 6455 7.4.1.

@@ -30,6 +30,7 @@ mod options;
 mod outbox;
 mod outcome;
 mod protocol;
+mod queue;
 mod timers;
 mod tunnel;
 

@@ -1,18 +1,34 @@
-//! What goes out: messages put together once, one lane for each channel, in turns.
+//! What goes out: one lane for each channel, in turns.
 
-use std::collections::VecDeque;
-
+use super::queue::Queue;
 use crate::channel::{self, MAX_DATA};
 
 struct Lane {
     channel: u8,
-    /// Whole messages: channel byte and data.
-    messages: VecDeque<Vec<u8>>,
-    held: usize,
-    finished: bool,
+    data: Queue,
+    end: End,
     /// A writer was turned away and waits.
     waiting: bool,
     writable: bool,
+}
+
+/// The close of a channel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// It comes after the data.
+    Waits,
+    Sent,
+}
+
+impl Lane {
+    fn clear(&mut self) {
+        self.data = Queue::default();
+        if self.end == End::Waits {
+            self.end = End::Sent;
+        }
+        self.writable |= std::mem::take(&mut self.waiting);
+    }
 }
 
 pub(super) struct Outbox {
@@ -30,9 +46,8 @@ impl Outbox {
             .into_iter()
             .map(|channel| Lane {
                 channel,
-                messages: VecDeque::new(),
-                held: 0,
-                finished: false,
+                data: Queue::default(),
+                end: End::Open,
                 waiting: false,
                 writable: false,
             })
@@ -54,82 +69,69 @@ impl Outbox {
         let Some(lane) = self.lanes.get_mut(lane) else {
             return 0;
         };
-        let accepted = data.len().min(self.window.saturating_sub(lane.held));
+        let accepted = data.len().min(self.window.saturating_sub(lane.data.len()));
         if accepted < data.len() {
             lane.waiting = true;
         }
-        let mut rest = data.get(..accepted).unwrap_or_default();
-        lane.held += rest.len();
-        while !rest.is_empty() {
-            // Small writes travel in one message if the transport is slower than they come.
-            let last = lane.messages.back_mut();
-            if let Some(message) = last.filter(|message| message.len() <= MAX_DATA) {
-                let (now, later) = rest.split_at(rest.len().min(1 + MAX_DATA - message.len()));
-                message.extend_from_slice(now);
-                rest = later;
-            } else {
-                let (now, later) = rest.split_at(rest.len().min(MAX_DATA));
-                let mut message = Vec::new();
-                channel::encode_into(lane.channel, now, &mut message);
-                lane.messages.push_back(message);
-                rest = later;
-            }
-        }
+        lane.data.push(data.get(..accepted).unwrap_or_default());
         accepted
     }
 
     /// Queues the close of a channel after its data.
     pub(super) fn finish(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get_mut(lane)
-            && !lane.finished
+            && lane.end == End::Open
         {
-            lane.finished = true;
-            lane.messages
-                .push_back(channel::close(lane.channel).to_vec());
+            lane.end = End::Waits;
         }
     }
 
     pub(super) fn is_finished(&self, lane: usize) -> bool {
-        self.lanes.get(lane).is_none_or(|lane| lane.finished)
+        self.lanes
+            .get(lane)
+            .is_none_or(|lane| lane.end != End::Open)
     }
 
-    /// The next message, the lanes taking turns.
-    pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
+    /// Gives the next message, cut in two after its first byte, the lanes taking turns. Whether there was one.
+    pub(super) fn pop(&mut self, send: impl FnOnce(u8, &[u8])) -> bool {
         for _ in 0..self.lanes.len() {
             let turn = self.turn;
             self.turn = (turn + 1) % self.lanes.len();
             let Some(lane) = self.lanes.get_mut(turn) else {
                 continue;
             };
-            let Some(message) = lane.messages.pop_front() else {
-                continue;
-            };
-            if message.first() == Some(&lane.channel) {
-                lane.held -= message.len() - 1;
+            if lane.data.is_empty() {
+                if lane.end != End::Waits {
+                    continue;
+                }
+                lane.end = End::Sent;
+                let [first, rest @ ..] = channel::close(lane.channel);
+                send(first, &rest);
+                return true;
             }
-            if lane.held <= self.window / 2 {
+            // Small writes travel in one message if the transport is slower than they come.
+            let waiting = lane.data.waiting();
+            let data = waiting.get(..MAX_DATA).unwrap_or(waiting);
+            let n = data.len();
+            send(lane.channel, data);
+            lane.data.sent(n);
+            if lane.data.len() <= self.window / 2 {
                 lane.writable |= std::mem::take(&mut lane.waiting);
             }
-            return Some(message);
+            return true;
         }
-        None
+        false
     }
 
     /// Forgets what was not sent. Writers that wait are told.
     pub(super) fn clear(&mut self) {
-        for lane in &mut self.lanes {
-            lane.messages = VecDeque::new();
-            lane.held = 0;
-            lane.writable |= std::mem::take(&mut lane.waiting);
-        }
+        self.lanes.iter_mut().for_each(Lane::clear);
     }
 
     /// Forgets what was not sent on one channel. A writer that waits is told.
     pub(super) fn clear_lane(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.messages = VecDeque::new();
-            lane.held = 0;
-            lane.writable |= std::mem::take(&mut lane.waiting);
+            lane.clear();
         }
     }
 
@@ -147,17 +149,25 @@ impl Outbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.messages.is_empty())
+        let empty = |lane: &Lane| lane.data.is_empty() && lane.end != End::Waits;
+        self.lanes.iter().all(empty)
     }
 
     pub(super) fn held(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.held).sum()
+        self.lanes.iter().map(|lane| lane.data.len()).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pop(outbox: &mut Outbox) -> Option<Vec<u8>> {
+        let mut message = None;
+        let popped = outbox.pop(|first, rest| message = Some([&[first], rest].concat()));
+        assert_eq!(popped, message.is_some());
+        message
+    }
 
     #[test]
     fn large_writes_are_cut_and_small_ones_joined() {
@@ -167,7 +177,7 @@ mod tests {
             assert_eq!(outbox.push(0, b"abc"), 3);
         }
         outbox.finish(0);
-        let sizes: Vec<_> = std::iter::from_fn(|| outbox.pop())
+        let sizes: Vec<_> = std::iter::from_fn(|| pop(&mut outbox))
             .map(|message| message.len())
             .collect();
         assert_eq!(sizes, [32_769, 32_769, 70_000 - 65_536 + 30 + 1, 2]);
@@ -179,12 +189,12 @@ mod tests {
         let mut outbox = Outbox::new([0], 100_000);
         assert_eq!(outbox.push(0, &vec![1; 150_000]), 100_000);
         assert_eq!(outbox.push(0, b"x"), 0);
-        outbox.pop();
+        pop(&mut outbox);
         assert_eq!(outbox.take_writable(), None);
-        outbox.pop();
+        pop(&mut outbox);
         assert_eq!(outbox.take_writable(), Some(0));
         assert_eq!(outbox.take_writable(), None);
-        outbox.pop();
+        pop(&mut outbox);
         assert_eq!(outbox.take_writable(), None);
     }
 
@@ -193,9 +203,9 @@ mod tests {
         let mut outbox = Outbox::new([0, 2], 131_072);
         assert_eq!(outbox.push(0, &vec![7; 100_000]), 65_536);
         assert_eq!(outbox.push(1, b"quick"), 5);
-        assert_eq!(outbox.pop().unwrap().first(), Some(&0));
-        assert_eq!(outbox.pop().unwrap(), b"\x02quick");
-        assert_eq!(outbox.pop().unwrap().first(), Some(&0));
+        assert_eq!(pop(&mut outbox).unwrap().first(), Some(&0));
+        assert_eq!(pop(&mut outbox).unwrap(), b"\x02quick");
+        assert_eq!(pop(&mut outbox).unwrap().first(), Some(&0));
         assert!(outbox.is_empty());
     }
 
@@ -204,6 +214,6 @@ mod tests {
         let mut outbox = Outbox::new([0, 2, 4], 0);
         assert_eq!(outbox.push(2, b"ab"), 1);
         assert_eq!(outbox.push(9, b"ab"), 0);
-        assert_eq!(outbox.pop().unwrap(), b"\x04a");
+        assert_eq!(pop(&mut outbox).unwrap(), b"\x04a");
     }
 }

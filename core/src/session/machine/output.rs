@@ -92,14 +92,14 @@ impl Machine {
         if let Some((width, height)) = self.size.take()
             && let Ok(message) = channel::resize(width, height)
         {
-            let _ = self.link.ws.send_binary(message);
+            let _ = self.link.ws.send_binary(&message);
         }
-        while self.link.ws.pending() < BATCH {
-            let Some(message) = self.outbox.pop() else {
-                break;
-            };
-            let _ = self.link.ws.send_binary(message.into());
-        }
+        let ws = &mut self.link.ws;
+        while ws.pending() < BATCH
+            && self.outbox.pop(|first, rest| {
+                let _ = ws.send_parts([&[first], rest]);
+            })
+        {}
         !self.outbox.is_empty()
     }
 }

@@ -6,6 +6,7 @@ use super::spdy::{self, CANCEL, MAX_FRAME};
 use super::{ConnectionFault, ConnectionId, TunnelEvent};
 use crate::session::Overflow;
 use crate::session::inbox::Inbox;
+use crate::session::queue::Queue;
 
 /// The last connection whose stream ids fit in 31 bits.
 pub(super) const LAST: u32 = 0x1fff_ffff;
@@ -55,42 +56,12 @@ enum Step {
     Cancel,
 }
 
-/// Data to be sent.
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Output {
-    fn waiting(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        if self.start > 0 && self.bytes.len() + data.len() > self.bytes.capacity() {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-        }
-        self.bytes.extend_from_slice(data);
-    }
-
-    fn sent(&mut self, n: usize) {
-        self.start += n;
-        if self.start >= self.bytes.len() {
-            self.start = 0;
-            self.bytes.clear();
-            self.bytes.shrink_to(KEEP);
-        }
-    }
-}
-
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Connection {
     id: ConnectionId,
     pub(super) port: u16,
     pub(super) inbox: Inbox,
-    output: Output,
+    output: Queue,
     stage: Stage,
     /// No more is to be sent after the output.
     finished: bool,
@@ -133,7 +104,7 @@ impl Connection {
             id: ConnectionId(id),
             port,
             inbox: Inbox::new(Overflow::Backpressure),
-            output: Output::default(),
+            output: Queue::default(),
             stage: Stage::New,
             finished: false,
             fin_sent: false,
@@ -170,7 +141,7 @@ impl Connection {
     }
 
     pub(super) fn sending(&self) -> usize {
-        self.output.waiting().len()
+        self.output.len()
     }
 
     pub(super) fn is_released(&self) -> bool {
@@ -264,7 +235,7 @@ impl Connection {
 
     /// No more is sent, but for the word that it is over.
     fn stop(&mut self) {
-        self.output = Output::default();
+        self.output = Queue::default();
         self.wake();
         self.stopped = true;
         if self.stage == Stage::New || (self.done && self.fin_sent) {
@@ -275,7 +246,7 @@ impl Connection {
     /// Nothing more is sent at all.
     pub(super) fn clear_output(&mut self) {
         self.stage = Stage::Gone;
-        self.output = Output::default();
+        self.output = Queue::default();
         self.wake();
     }
 
@@ -356,6 +327,9 @@ impl Connection {
                 let n = data.len();
                 spdy::data(stream, false, data, out);
                 self.output.sent(n);
+                if self.output.is_empty() {
+                    self.output.shrink_to(KEEP);
+                }
             }
             Some(Step::Finish) => {
                 spdy::data(stream, true, &[], out);
@@ -416,25 +390,5 @@ impl fmt::Debug for Connection {
             .field("received", &self.received())
             .field("sending", &self.sending())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_that_never_gets_empty_does_not_grow() {
-        let mut output = Output::default();
-        for round in 0..10_000_u32 {
-            output.push(&[round.to_le_bytes()[0]; 1000]);
-            if round >= 10 {
-                let expected = (round - 10).to_le_bytes()[0];
-                assert_eq!(output.waiting().first(), Some(&expected));
-                output.sent(1000);
-            }
-        }
-        assert_eq!(output.waiting().len(), 10_000);
-        assert!(output.bytes.capacity() <= 64 << 10);
     }
 }

@@ -442,7 +442,7 @@ impl Carry for Machine {
         }
         self.first = first;
         if !batch.is_empty() {
-            let _ = self.link.ws.send_binary(batch.into());
+            let _ = self.link.ws.send_binary(&batch);
         }
         self.wake_if_room();
         !self.ready.is_empty()
