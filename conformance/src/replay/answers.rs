@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::expect::Shape;
-use super::plan::Intent;
+use super::intent::Intent;
 use super::run::{Check, Run, raw_call};
 use super::see::{as_it_is, as_type, see_deleted, see_event, see_object, text};
 

@@ -7,7 +7,7 @@ use kubewire::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::plan::{
+use super::intent::{
     Action, Common, DeleteAsk, Form, Intent, ListAsk, LogAsk, TokenAsk, WatchAsk, Write,
 };
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::plan::{Place, accept_of};
+use super::request::{Place, accept_of};
 use super::target::{Target, go_bool, media_type};
 use super::transcript::{Body, Request};
 use crate::server::parse_go_duration;

@@ -13,7 +13,7 @@ use super::build::{
 };
 use super::expect::Shape;
 use super::feed;
-use super::plan::{Action, Common, Intent, LogAsk, Part, View, Write};
+use super::intent::{Action, Common, Intent, LogAsk, Part, View, Write};
 use super::run::{Check, Run};
 use super::see::{
     as_it_is, as_metadata, as_scale, as_status, as_table, as_token, see_deleted, see_event,

@@ -13,8 +13,9 @@ use kubewire::{
 use serde_json::{Value, json};
 
 use super::expect::Shape;
+use super::intent::{Common, bad_segment, token};
 use super::kinds::Kinds;
-use super::plan::{Common, Or, Parameters, Place, token};
+use super::request::{Or, Parameters, Place};
 use super::run::{Check, Run};
 use super::see::text;
 use super::target::{Target, media_type};
@@ -211,11 +212,11 @@ pub(super) fn proxy(
     let resource = kinds.resource("", place.version, place.plural, namespaced, transcript);
     let fits = match place.namespace {
         Some(namespace) => {
-            resource.scope() == Scope::Namespaced && super::plan::bad_segment(namespace).is_none()
+            resource.scope() == Scope::Namespaced && bad_segment(namespace).is_none()
         }
         None => resource.scope() == Scope::Cluster,
     };
-    if !fits || super::plan::bad_segment(name).is_some() {
+    if !fits || bad_segment(name).is_some() {
         return raw("a proxied name or namespace that there cannot be");
     }
     Some(Ok(ProxyAsk {

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::plan::bad_segment;
+use super::super::intent::bad_segment;
 use super::super::target::Target;
 use super::super::transcript::{Body, Request};
 use super::model::Asked;
