@@ -1,5 +1,7 @@
 //! Scripts that no recording has: what the model says of them, the machines have to do.
 
+use serde_json::{Value, json};
+
 use super::payload::hex;
 use super::*;
 

@@ -8,13 +8,16 @@ use kubewire::session::{ConnectionId, PortForwardTunnel, Tunnel, Upgrade};
 use kubewire::{Api, Dynamic, Error, ErrorKind, HasPortForward, Limits, UpgradeOperation};
 
 use super::super::feed::Cut;
+use super::handshake::{Expected, now, shake, uri};
 use super::model::{Asked, Model};
+use super::operations::options;
+use super::payload::Payloads;
 use super::plan::{self, Canonical, Plan};
 use super::play::see;
 use super::script::Side;
 use super::seen::{Action, End};
 use super::wire::{WireFrame, decode, encode};
-use super::{Exchange, Expected, TUNNEL, count, now, options, shake};
+use super::{Exchange, TUNNEL, count};
 
 /// Half of SPDY/3.1: what its frames carry on the streams of connections, and nothing of headers.
 #[derive(Default)]
@@ -93,7 +96,7 @@ impl Exchange<'_> {
         let dynamic = Api::<Dynamic>::of(<Pod as kubewire::Resource>::api_resource(), namespace);
         let typed = Api::<Pod>::namespaced(&self.ask.namespace);
         let pod = self.ask.pod.clone();
-        let uri = super::uri(self.request);
+        let uri = uri(self.request);
         let by_operation = !matches!(self.plan, Plan::Raw(_));
         let make = || {
             if by_operation {
@@ -171,7 +174,7 @@ impl Exchange<'_> {
         let mut model = Model::new(&Asked::Ports(Vec::new()), false, 16 << 20, 64 << 10);
         let (mut client, mut server) = (Spdy::default(), Spdy::default());
         let mut moves = Vec::new();
-        let mut payloads = super::Payloads::default();
+        let mut payloads = Payloads::default();
         for frame in &self.frames {
             let (payload, _) = payloads.resolve(frame);
             let data = matches!(frame.opcode, 0 | 2);
