@@ -43,6 +43,7 @@ mod read;
 mod resolve;
 mod secret;
 mod value;
+mod write;
 #[cfg(feature = "kubeconfig")]
 mod yaml;
 

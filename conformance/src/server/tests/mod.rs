@@ -1,6 +1,8 @@
 //! The server as its clients see it.
 
 mod client;
+mod controllers;
+mod forwards;
 mod lists;
 mod objects;
 mod pods;
@@ -8,6 +10,7 @@ mod process;
 mod sessions;
 mod watches;
 mod websocket;
+mod writes;
 
 use client::Client;
 use serde_json::{Value, json};
@@ -24,6 +27,17 @@ fn start() -> (Server, Client) {
         .transact(|tx| tx.delete("configmaps", root, json!({})));
     assert!(removed.is_some());
     let client = Client::new(&server);
+    (server, client)
+}
+
+/// A pod `box` that runs a script.
+fn with_pod(container: Value) -> (Server, Client) {
+    let (server, client) = start();
+    let mut container = container;
+    container["name"] = "main".into();
+    container["image"] = "busybox:1.36".into();
+    client.post(PODS, &json!({"metadata": {"name": "box"}, "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}})).ok();
+    client.phase("box", "Running");
     (server, client)
 }
 
