@@ -19,6 +19,7 @@
 
 mod download;
 mod local;
+mod paths;
 mod unpack;
 mod upload;
 
