@@ -2,12 +2,14 @@
 #![cfg(feature = "kubeconfig")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod kubeconfig_support;
 mod random;
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kubeconfig_support::parse;
 use kubewire::ErrorKind;
 use kubewire::config::{Kubeconfig, Overrides};
 use random::Random;
@@ -79,10 +81,6 @@ contexts:
     color: hunter2
     extensions: [{name: ui, extension: hunter2}]
 "#;
-
-fn parse(text: &str) -> Kubeconfig {
-    Kubeconfig::parse(text.as_bytes(), Path::new("/home/me/.kube/config")).unwrap()
-}
 
 fn fails(bytes: &[u8]) -> String {
     let error = Kubeconfig::parse(bytes, Path::new("/k")).unwrap_err();
