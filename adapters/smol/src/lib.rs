@@ -20,6 +20,7 @@
 mod connection;
 mod process;
 mod runtime;
+mod sleep;
 
 pub use connection::Connection;
 pub use kubewire;
@@ -30,7 +31,8 @@ pub use kubewire_driver::{Cache, Event, Observer, RequestInfo, Timeouts};
 pub use kubewire_driver::{
     Forward, Forwarder, Output, PortListener, PortStream, Process, Reader, TunnelHandle, Writer,
 };
-pub use runtime::{Dial, Sleep, SmolRuntime};
+pub use runtime::{Dial, SmolRuntime};
+pub use sleep::Sleep;
 
 /// A client of one API server, on smol. See [`kubewire_driver::Client`] for its methods.
 pub type Client = kubewire_driver::Client<SmolRuntime>;

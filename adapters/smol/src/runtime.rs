@@ -18,6 +18,7 @@ use smol::net::TcpStream;
 use smol_hyper::rt::SmolTimer;
 
 use crate::connection::Connection;
+use crate::sleep::Sleep;
 
 /// smol: tasks run on its global executor, or on the one that was given.
 ///
@@ -61,18 +62,6 @@ impl fmt::Debug for Dial {
     }
 }
 
-/// smol's timer.
-#[derive(Debug)]
-pub struct Sleep(smol::Timer);
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
-    }
-}
-
 impl Runtime for SmolRuntime {
     type Io = Connection;
     type Dial = Dial;
@@ -86,7 +75,7 @@ impl Runtime for SmolRuntime {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Sleep(smol::Timer::at(deadline))
+        Sleep::until(deadline)
     }
 
     fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
