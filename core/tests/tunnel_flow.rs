@@ -77,6 +77,24 @@ fn half_close_in_both_directions() {
 }
 
 #[test]
+fn all_of_what_one_connection_has_to_send_goes_out() {
+    let now = start();
+    let mut tunnel = tunnel(now);
+    let id = tunnel.open(80).unwrap();
+    let sent: Vec<u8> = (0..=250).cycle().take(200_000).collect();
+    let accepted = tunnel.send(id, &sent).unwrap();
+    assert!(accepted > 100_000, "{accepted} bytes");
+    let (spdy, _) = transmit(&mut tunnel);
+    let mut arrived = Vec::new();
+    for frame in Parser::default().feed(&spdy) {
+        if let Sent::Data(3, data) = frame {
+            arrived.extend(data);
+        }
+    }
+    assert!(arrived == sent[..accepted], "{} bytes", arrived.len());
+}
+
+#[test]
 fn what_the_node_has_ended_takes_nothing_any_more() {
     let now = start();
     let mut tunnel = tunnel(now);

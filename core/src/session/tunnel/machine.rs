@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::connection::{self, Connection, Lane};
-use super::spdy::{self, Decoder, Frame};
+use super::spdy::{self, Decoder, Frame, MAX_FRAME};
 use super::{ConnectionFault, ConnectionId, TunnelEvent};
-use crate::session::link::{BATCH, Carry, Link, NORMAL, News, Phase};
+use crate::session::link::{Carry, Link, NORMAL, News, Phase};
 use crate::session::{Abort, Outcome, SessionOptions, Unread};
+use crate::ws::WebSocket;
 use crate::{Error, ErrorKind, Limits};
 
 /// Pings of the server that wait for their echo; a server that sends more does not get them all.
@@ -18,6 +19,8 @@ const MAX_PINGS: usize = 16;
 /// What every connection may have waiting to be sent, even if the others have used up the window
 /// (but not if they have twice as much: those that were released count too).
 const FLOOR: usize = 4 << 10;
+/// A message that is shorter has room for the next frame of a connection, whatever it is.
+const ALMOST_FULL: usize = WebSocket::MAX_SEND - MAX_FRAME - (1 << 10);
 
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Machine {
@@ -432,7 +435,7 @@ impl Carry for Machine {
             self.next_ping = (self.next_ping + 2) & 0x7fff_ffff;
         }
         let mut first = self.first;
-        while batch.len() < BATCH
+        while batch.len() < ALMOST_FULL
             && let Some(id) = self.ready.pop_front()
         {
             self.change(id, |connection| {
