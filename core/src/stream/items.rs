@@ -442,4 +442,48 @@ mod tests {
         assert_eq!(error.kind(), crate::ErrorKind::Limit);
         assert!(splitter.buffered() < 20);
     }
+
+    #[test]
+    fn bounds_are_exact() {
+        let accepted = |max_item: usize, body: &str, cut: usize| {
+            let mut splitter = ItemSplitter::new(max_item);
+            let (before, after) = body.as_bytes().split_at(cut);
+            splitter
+                .push(&Bytes::copy_from_slice(before))
+                .and_then(|()| splitter.push(&Bytes::copy_from_slice(after)))
+                .is_ok()
+        };
+        let item = r#"{"items":[{"a":1234}],"#;
+        let key = |len| format!(r#"{{"{}":1,"items":[]}}"#, "k".repeat(len));
+        let kind = |len| format!(r#"{{"kind":"{}","items":[]}}"#, "k".repeat(len));
+        for cut in [0, 5, 15] {
+            assert!(accepted(10, item, cut));
+            assert!(!accepted(9, item, cut));
+            // With the quotation marks that belong to them.
+            assert!(accepted(10, &key(MAX_FIELD - 1), cut));
+            assert!(!accepted(10, &key(MAX_FIELD), cut));
+            assert!(accepted(10, &kind(MAX_FIELD - 2), cut));
+            assert!(!accepted(10, &kind(MAX_FIELD - 1), cut));
+        }
+    }
+
+    #[test]
+    fn all_that_is_held_is_counted() {
+        let mut splitter = ItemSplitter::new(100);
+        let mut held = |chunk: &'static str| {
+            splitter
+                .push(&Bytes::from_static(chunk.as_bytes()))
+                .unwrap();
+            splitter.buffered()
+        };
+        let kind = r#""PodList""#.len();
+        assert_eq!(held(r#"{"kind":"PodList","#), kind);
+        assert_eq!(held(r#""metadata":{"a":1},"#), kind + 7);
+        assert_eq!(held(r#""items":["#), kind + 7);
+        assert_eq!(held(r#"{"a":1},"#), kind + 7 + 7);
+        assert_eq!(held(r#"{"b":"#), kind + 7 + 7 + 5);
+        assert_eq!(held("2}]}"), kind + 7 + 7 + 7);
+        assert_eq!(splitter.next_item().unwrap().len(), 7);
+        assert_eq!(splitter.buffered(), kind + 7 + 7);
+    }
 }

@@ -406,4 +406,50 @@ mod tests {
             assert_eq!(fault(cut), ErrorKind::Object, "cut at {cut}");
         }
     }
+
+    fn collect(limits: &Limits, skip: bool) -> Collect<Dynamic> {
+        let mut collect = Collect::new(ApiResource::core("Pod", "pods"));
+        collect.skip_managed_fields(skip);
+        collect.begin(limits);
+        collect
+    }
+
+    const FIELDS: &str =
+        r#"{"items":[{"metadata":{"name":"a","managedFields":[{}]}}],"metadata":{}}"#;
+
+    #[test]
+    fn managed_fields_of_collected_items_are_cut_out_if_asked() {
+        for skip in [false, true] {
+            let mut collect = collect(&Limits::default(), skip);
+            collect.handle_data(FIELDS.into()).unwrap();
+            collect.handle_end(End::Clean).unwrap();
+            let list = collect.poll_item().unwrap().unwrap();
+            let fields = &list.items[0].metadata.managed_fields;
+            assert_eq!(fields.is_none(), skip, "{skip}");
+        }
+    }
+
+    #[test]
+    fn items_together_are_as_long_as_the_limit_at_most() {
+        let item = r#"{"metadata":{}}"#;
+        let body = format!(r#"{{"items":[{item},{item}]}}"#);
+        for (max_body, accepted) in [(2 * item.len(), true), (2 * item.len() - 1, false)] {
+            let limits = Limits {
+                max_body,
+                ..Limits::default()
+            };
+            let result = collect(&limits, false).handle_data(body.clone().into());
+            assert_eq!(result.is_ok(), accepted);
+            if let Err(error) = result {
+                assert_eq!(error.kind(), ErrorKind::Limit);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_list_holds_besides_its_items_is_counted() {
+        let mut collect = collect(&Limits::default(), false);
+        collect.handle_data(r#"{"items":[{"a":"#.into()).unwrap();
+        assert_eq!(collect.buffered(), 5);
+    }
 }
