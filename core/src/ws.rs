@@ -1,12 +1,12 @@
 //! The WebSocket byte layer: bytes in, messages out, and back (RFC 6455, client side).
 //!
-//! `tungstenite` does the framing, over a pipe in memory. There is no handshake here (see
+//! `tungstenite` takes frames apart and does what is to be done about pings and closes, over a pipe in memory. There is no handshake here (see
 //! [`session`](crate::session) for one), no socket and no clock. All buffers are bounded.
 //!
 //! Two things are not as pure as the rest of the crate: the masks of outgoing frames come from the
 //! operating system's random numbers, as RFC 6455 demands, so the bytes of two runs differ (their
-//! meaning does not); and `tungstenite` writes whole frames to the `log` crate at level *trace*:
-//! keep the target `tungstenite` below that where payload must not be logged.
+//! meaning does not); and `tungstenite` writes whole frames that come in to the `log` crate at level
+//! *trace*: keep the target `tungstenite` below that where payload must not be logged.
 //!
 //! ```
 //! use kubewire::{Limits, ws::{Message, WebSocket}};
