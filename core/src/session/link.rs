@@ -78,6 +78,15 @@ impl Link {
         }
     }
 
+    /// Frames a message of what is there when the pipe has room. After the close nothing goes out any more.
+    pub(super) fn send<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        let sent = self.ws.send_parts(parts);
+        debug_assert!(
+            sent.unwrap_or_else(|error| error.kind() == ErrorKind::Closed),
+            "a message that cannot be sent would be lost"
+        );
+    }
+
     pub(super) fn phase(&self) -> Phase {
         self.phase
     }

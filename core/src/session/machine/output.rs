@@ -92,13 +92,11 @@ impl Machine {
         if let Some((width, height)) = self.size.take()
             && let Ok(message) = channel::resize(width, height)
         {
-            let _ = self.link.ws.send_binary(&message);
+            self.link.send([&message]);
         }
-        let ws = &mut self.link.ws;
-        while ws.pending() < BATCH
-            && self.outbox.pop(|first, rest| {
-                let _ = ws.send_parts([&[first], rest]);
-            })
+        let link = &mut self.link;
+        while link.ws.pending() < BATCH
+            && self.outbox.pop(|first, rest| link.send([&[first], rest]))
         {}
         !self.outbox.is_empty()
     }

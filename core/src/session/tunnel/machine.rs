@@ -445,7 +445,7 @@ impl Carry for Machine {
         }
         self.first = first;
         if !batch.is_empty() {
-            let _ = self.link.ws.send_binary(&batch);
+            self.link.send([&batch]);
         }
         self.wake_if_room();
         !self.ready.is_empty()
