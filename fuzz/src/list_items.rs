@@ -19,7 +19,7 @@ const MAX_FIELD: usize = 64 << 10;
 struct Split {
     items: Vec<Bytes>,
     fault: Option<String>,
-    metadata: String,
+    metadata: Bytes,
     complete: bool,
 }
 
@@ -68,10 +68,8 @@ pub fn run(data: &[u8]) {
         items(&chunks),
         "cut {chunks:?}"
     );
-    // What is no UTF-8 was replaced in the record, and does not decode.
-    let unreadable = !matches!(&*whole.metadata, "" | "null")
-        && (whole.metadata.contains('\u{fffd}')
-            || serde_json::from_str::<kubewire::meta::ListMeta>(&whole.metadata).is_err());
+    let unreadable = !matches!(&*whole.metadata, b"" | b"null")
+        && serde_json::from_slice::<kubewire::meta::ListMeta>(&whole.metadata).is_err();
     if whole.fault.is_none() && whole.complete && end == End::Clean && !unreadable {
         let objects: Vec<_> = whole.items.iter().map(|item| object(item)).collect();
         let got: Vec<_> = record.items.iter().map(|item| item.clone().ok()).collect();
@@ -142,7 +140,7 @@ fn split(chunks: &[&[u8]], max_item: usize) -> Split {
     }
     Split {
         items,
-        metadata: String::from_utf8_lossy(splitter.metadata()).into_owned(),
+        metadata: Bytes::copy_from_slice(splitter.metadata()),
         complete: fault.is_none() && splitter.is_complete(),
         fault,
     }
@@ -153,7 +151,7 @@ fn expect(fields: &Fields, max_item: usize) -> Split {
     let mut expected = Split {
         items: Vec::new(),
         fault: None,
-        metadata: String::new(),
+        metadata: Bytes::new(),
         complete: false,
     };
     let too_long = || {
@@ -186,7 +184,7 @@ fn expect(fields: &Fields, max_item: usize) -> Split {
                 let kind: String = serde_json::from_str(value.get()).unwrap_or_default();
                 is_list = kind.ends_with("List");
             }
-            "metadata" => value.get().clone_into(&mut expected.metadata),
+            "metadata" => expected.metadata = Bytes::copy_from_slice(value.get().as_bytes()),
             _ => {}
         }
         if matches!(name.as_str(), "kind" | "metadata") && value.get().len() > MAX_FIELD {

@@ -106,6 +106,8 @@ fn check(item: &Result<String, String>, line: &[u8]) {
         (Err(fault), None | Some(Expected::Bookmark)) => {
             assert!(fault.starts_with("Object"), "{fault}");
         }
+        // What is no UTF-8 in a field that nobody reads is not looked at; the model cannot read such a line.
+        (Ok(_), None) if std::str::from_utf8(line).is_err() => {}
         (item, expected) => panic!("{item:?} instead of {expected:?}"),
     }
 }
