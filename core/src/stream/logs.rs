@@ -150,3 +150,77 @@ impl fmt::Debug for LogLines {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &'static str) -> LogLine {
+        LogLine { line: text.into() }
+    }
+
+    #[test]
+    fn timestamps_are_told_from_text() {
+        for stamp in [
+            "2026-11-23T06:19:55Z",
+            "2026-11-23T06:19:55.123456789Z",
+            "2026-11-23T06:19:55+02:00",
+            "2026-11-23T06:19:55-02:00",
+        ] {
+            let line = LogLine {
+                line: format!("{stamp} two words").into(),
+            };
+            let split = line.split_timestamp().unwrap();
+            assert_eq!(split, (stamp, "two words".into()));
+        }
+        for text in [
+            "",
+            "no timestamp",
+            "2026-11-23T06:19:55Z",
+            "2026-11-23T06:19:55 x",
+            "2026-11-23T06:19:5 Z",
+            "2o26-11-23T06:19:55Z x",
+            "2026-11-23 06:19:55Z x",
+            "2026/11/23T06:19:55Z x",
+        ] {
+            assert_eq!(line(text).split_timestamp(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_text_but_not_in_a_debug() {
+        let line = line("a secret");
+        assert_eq!(line.text(), "a secret");
+        assert_eq!(format!("{line:?}"), "LogLine(8 bytes)");
+        let mut lines = LogLines::new();
+        lines.handle_data("a secret".into()).unwrap();
+        let shown = format!("{lines:?}");
+        assert!(shown.starts_with("LogLines {") && !shown.contains("secret"));
+    }
+
+    #[test]
+    fn a_last_line_that_is_cut_off_counts_unless_it_is_read_again() {
+        for (mut lines, end, last) in [
+            (LogLines::new(), End::Clean, true),
+            (LogLines::new(), End::Truncated, true),
+            (LogLines::whole(), End::Clean, true),
+            (LogLines::whole(), End::Truncated, false),
+        ] {
+            lines.begin(&Limits::default());
+            lines.handle_data("one\ntwo".into()).unwrap();
+            assert!(lines.has_items());
+            assert_eq!(lines.poll_item().unwrap(), Some(line("one")));
+            assert_eq!(
+                (lines.poll_item().unwrap(), lines.has_items()),
+                (None, false)
+            );
+            assert_eq!(lines.handle_end(end).is_ok(), end == End::Clean);
+            assert_eq!(lines.has_items(), last);
+            assert_eq!(lines.poll_item().unwrap(), last.then(|| line("two")));
+            assert_eq!(
+                (lines.poll_item().unwrap(), lines.has_items()),
+                (None, false)
+            );
+        }
+    }
+}

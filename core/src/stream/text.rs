@@ -139,3 +139,42 @@ fn complete(end: End) -> Result<(), Error> {
         End::Truncated => Err(Error::new(ErrorKind::Truncated, "the answer was cut off")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_line_needs_no_newline() {
+        for end in [End::Clean, End::Truncated] {
+            let mut lines = TextLines::default();
+            lines.begin(&Limits::default());
+            lines.handle_data("one\ntwo".into()).unwrap();
+            assert!(lines.has_items());
+            assert_eq!(lines.poll_item().unwrap().unwrap(), "one");
+            assert_eq!(
+                (lines.poll_item().unwrap(), lines.has_items()),
+                (None, false)
+            );
+            assert_eq!(lines.handle_end(end).is_ok(), end == End::Clean);
+            assert!(lines.has_items());
+            assert_eq!(lines.poll_item().unwrap().unwrap(), "two");
+            assert_eq!(
+                (lines.poll_item().unwrap(), lines.has_items()),
+                (None, false)
+            );
+        }
+    }
+
+    #[test]
+    fn lines_are_as_long_as_the_limit_at_most() {
+        let mut lines = TextLines::default();
+        lines.begin(&Limits {
+            max_line: 3,
+            ..Limits::default()
+        });
+        lines.handle_data("abc\nabcd\n".into()).unwrap();
+        assert_eq!(lines.poll_item().unwrap().unwrap(), "abc");
+        assert_eq!(lines.poll_item().unwrap_err().kind(), ErrorKind::Limit);
+    }
+}
