@@ -94,19 +94,26 @@ impl<Io: Read + Write + Unpin> TlsStream<Io> {
     }
 
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.tls.is_handshaking() {
-            // The peer answers what it has been sent, so sending comes first.
-            ready!(self.poll_send(cx))?;
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-            if self.tls.is_handshaking() && ready!(self.poll_receive(cx))? == 0 {
+        loop {
+            // The peer answers what it has been sent, so sending comes first. It may be stuck in what it says itself, so
+            // receiving goes on meanwhile.
+            if let Poll::Ready(sent) = self.poll_send(cx) {
+                sent?;
+                if let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            if !self.tls.is_handshaking() {
+                // What is not sent yet goes out before anything else.
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.poll_receive(cx))? == 0 {
                 return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     "the connection was closed during the TLS handshake",
                 )));
             }
         }
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     /// Sends ciphertext until there is none.

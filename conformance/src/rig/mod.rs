@@ -48,7 +48,10 @@ impl Mischief {
         gated: true,
     };
 
-    /// All that TLS and HTTP/2 can live with: neither a handshake nor the h2 crate reads while it has something to write.
+    /// All that large requests at the beginning of an HTTP/2 connection can live with. The h2 crate reads no further before it
+    /// has buffered the acknowledgement of the server's settings (`Settings::poll_send`), and has no room for it while a frame
+    /// of a request is stuck. A gate that waits for the reader is closed for ever then. TLS, HTTP/1.1, sessions and
+    /// other requests over HTTP/2 can live with a gate.
     pub const OPEN: Self = Self {
         gated: false,
         ..Self::ALL
