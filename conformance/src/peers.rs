@@ -5,8 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+mod frames;
 mod wire;
 
+pub use frames::{Asked, Frame, Manner, code};
 pub use wire::{Then, Wire};
 
 /// A request as it came.

@@ -152,7 +152,12 @@ impl<Io: Read + Write + Unpin> Read for Transport<Io> {
             cursor.put_slice(&leftover.split_to(n));
             return Poll::Ready(Ok(()));
         }
-        either!(self, io => io.poll_read(cx, cursor))
+        let poll = either!(self, io => io.poll_read(cx, cursor));
+        #[cfg(feature = "http2")]
+        if let Some(signs) = &self.signs {
+            signs.read();
+        }
+        poll
     }
 }
 
@@ -255,9 +260,9 @@ pub use h2::H2Task;
 mod h2 {
     use super::{Context, Future, Open, Pin, Poll, RequestBody, Transport, fmt, pin_project};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use crate::Runtime;
+    use crate::signs::Signs;
     use hyper::client::conn::http2;
     use hyper::rt::bounds::Http2ClientConnExec;
 
@@ -270,9 +275,17 @@ mod h2 {
     {
         #[pin]
         connection: http2::Connection<Transport<R::Io>, RequestBody, R>,
-        /// How many streams the server allows now, for the pool.
-        max_streams: Arc<AtomicUsize>,
+        signs: Ended,
         _open: Open,
+    }
+
+    /// When the task is gone, nobody waits for settings any more.
+    struct Ended(Arc<Signs>);
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            self.0.streams.settle();
+        }
     }
 
     impl<R> H2Task<R>
@@ -281,12 +294,13 @@ mod h2 {
     {
         pub(crate) fn new(
             connection: http2::Connection<Transport<R::Io>, RequestBody, R>,
-            max_streams: Arc<AtomicUsize>,
+            signs: Arc<Signs>,
             open: Open,
         ) -> Self {
+            let signs = Ended(signs);
             Self {
                 connection,
-                max_streams,
+                signs,
                 _open: open,
             }
         }
@@ -300,11 +314,12 @@ mod h2 {
 
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
             let mut this = self.project();
+            let signs = &this.signs.0;
+            signs.expect_settings(cx);
             let poll = this.connection.as_mut().poll(cx).map(drop);
-            this.max_streams.store(
-                this.connection.current_max_send_streams(),
-                Ordering::Relaxed,
-            );
+            signs
+                .streams
+                .allow(this.connection.current_max_send_streams());
             poll
         }
     }

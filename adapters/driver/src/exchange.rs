@@ -1,6 +1,5 @@
 //! One call over one connection.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +12,7 @@ use kubewire::{Call, Decode, End, Error, ErrorKind, Exchange};
 use pin_project::pin_project;
 
 use crate::Drive;
+use crate::fault::is_malformed;
 use crate::observe::Record;
 use crate::pool::{Hold, Pool};
 use crate::time::Alarm;
@@ -151,18 +151,6 @@ impl<R: Drive, D: Decode> Answer<R, D> {
         }
         error
     }
-}
-
-/// Whether a body failed for what it is: its chunks, or its encryption. A connection that ends too early is none of these.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    let io = source.and_then(|source| source.downcast_ref::<io::Error>());
-    io.is_some_and(|io| {
-        matches!(
-            io.kind(),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-        )
-    })
 }
 
 /// The items of a streaming call, page after page.

@@ -23,6 +23,7 @@ mod connection;
 #[cfg(feature = "copy")]
 pub mod copy;
 mod exchange;
+mod fault;
 mod host;
 #[cfg(feature = "kubeconfig")]
 pub mod load;

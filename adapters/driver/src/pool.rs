@@ -1,8 +1,9 @@
 //! Connections for calls, shared and kept.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "http2")]
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,16 @@ use hyper::client::conn::http1;
 #[cfg(feature = "http2")]
 use hyper::client::conn::http2;
 use kubewire::policy::{Fault, Outcome, Timeouts as Times};
-use kubewire::{Endpoint, Error, ErrorKind};
 
 use crate::Drive;
 use crate::connect::{Connector, Failure, Protocol, Purpose};
 use crate::connection::{H1Task, Refusal, RequestBody};
+#[cfg(feature = "http2")]
+use crate::fault::Unprocessed;
+use crate::fault::{SendFailure, blame};
 use crate::signs::Grip;
+#[cfg(feature = "http2")]
+use crate::signs::{Signs, UNKNOWN};
 
 /// HTTP/1.1 connections kept without a request. More at a time than this, again and again, would pay for new connections.
 const MAX_IDLE: usize = 256;
@@ -67,8 +72,7 @@ pub(crate) struct Exclusive {
 #[derive(Clone)]
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
-    streams: Arc<AtomicUsize>,
-    max_streams: Arc<AtomicUsize>,
+    signs: Arc<Signs>,
 }
 
 /// The right to send one request over a connection.
@@ -89,12 +93,13 @@ pub(crate) enum Lease {
 }
 
 /// One stream of a shared connection, for as long as the answer is read.
-#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 only"))]
-pub(crate) struct Stream(Arc<AtomicUsize>);
+#[cfg(feature = "http2")]
+pub(crate) struct Stream(Arc<Signs>);
 
+#[cfg(feature = "http2")]
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.streams.close();
     }
 }
 
@@ -103,95 +108,6 @@ pub(crate) enum Hold {
     Http1(Option<http1::SendRequest<RequestBody>>, Grip, u64),
     #[cfg(feature = "http2")]
     Http2(Stream),
-}
-
-/// A request that did not go out, or an answer that did not come.
-pub(crate) struct SendFailure {
-    /// Whether the server may have seen any of the request.
-    pub(crate) sent: bool,
-    /// Nothing is wrong but the connection, which was on its way out: another one will do at once.
-    pub(crate) stale: bool,
-    pub(crate) fault: Fault,
-    pub(crate) error: Error,
-}
-
-impl SendFailure {
-    /// `unsent` if hyper gave the request back.
-    fn new(
-        endpoint: &Endpoint,
-        unsent: bool,
-        fresh: Option<&Refusal>,
-        error: hyper::Error,
-    ) -> Self {
-        let unprocessed = Unprocessed::of(&error);
-        let none = Refusal::default();
-        let (fault, error) = blame(endpoint, fresh.unwrap_or(&none), error);
-        Self {
-            sent: !unsent && unprocessed.is_none(),
-            stale: unsent && fresh.is_none() || unprocessed == Some(Unprocessed::GoingAway),
-            fault,
-            error,
-        }
-    }
-}
-
-/// What ended a connection: TLS, or something else.
-fn blame(endpoint: &Endpoint, refusal: &Refusal, error: hyper::Error) -> (Fault, Error) {
-    if let Some(cause) = refusal.cause() {
-        let text = format!("TLS with {endpoint} failed");
-        let error = Error::new(ErrorKind::Transport, text).with_source(cause);
-        (Fault::Refused, error)
-    } else {
-        let fault = if error.is_parse() {
-            Fault::Refused
-        } else {
-            Fault::Broken
-        };
-        let error = unanswered(error, "the connection broke before an answer came");
-        (fault, error)
-    }
-}
-
-/// Why there is no answer: what came is none, or the connection broke, in these words.
-pub(crate) fn unanswered(error: hyper::Error, broke: &'static str) -> Error {
-    let (kind, text) = if error.is_parse() {
-        let text = "the head of the answer is not HTTP, or too large: check the server's address and any proxy in between";
-        (ErrorKind::Peer, text)
-    } else {
-        (ErrorKind::Transport, broke)
-    };
-    Error::new(kind, text).with_source(error)
-}
-
-/// Why an HTTP/2 server has not looked at a request that it may have received (RFC 9113, 8.7): so it may be sent
-/// again, whatever it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/2 only"))]
-enum Unprocessed {
-    /// The request's number is above the last one of a GOAWAY. A restarted API server does that.
-    GoingAway,
-    /// `REFUSED_STREAM`.
-    Refused,
-}
-
-impl Unprocessed {
-    #[cfg(feature = "http2")]
-    fn of(error: &hyper::Error) -> Option<Self> {
-        let error = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
-        // h2 gives this error to streams above the last one only; the others see the connection's end.
-        let going = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        match (error.is_remote(), going, refused) {
-            (true, true, _) => Some(Self::GoingAway),
-            (true, false, true) => Some(Self::Refused),
-            _ => None,
-        }
-    }
-
-    #[cfg(not(feature = "http2"))]
-    fn of(_: &hyper::Error) -> Option<Self> {
-        None
-    }
 }
 
 impl<R: Drive> Pool<R> {
@@ -228,6 +144,8 @@ impl<R: Drive> Pool<R> {
                     waited_for = Some(round);
                     self.wait(round).await;
                 }
+                #[cfg(feature = "http2")]
+                Step::Settle(signs) => poll_fn(|cx| signs.streams.poll_settled(cx)).await,
             }
         }
     }
@@ -237,6 +155,12 @@ impl<R: Drive> Pool<R> {
         let mut state = self.lock();
         if let Some(lease) = state.take(now) {
             return Ok(Step::Use(lease));
+        }
+        #[cfg(feature = "http2")]
+        if let Some(young) = state.shared.iter().find(|s| s.signs.streams.is_young()) {
+            // It is about to have room for many. Beyond what the server allows, a call would wait for the end of another,
+            // and a watch has none.
+            return Ok(Step::Settle(young.signs.clone()));
         }
         if let Some((failed, error)) = &state.failed
             && waited_for == Some(*failed)
@@ -323,7 +247,7 @@ impl<R: Drive> Pool<R> {
                 builder
                     .initial_stream_window_size(STREAM_WINDOW)
                     .initial_connection_window_size(CONNECTION_WINDOW)
-                    .initial_max_send_streams(MAX_STREAMS);
+                    .initial_max_send_streams(UNKNOWN);
                 if let Some(timer) = self.connector.runtime.timer() {
                     builder
                         .timer(SharedTimer(timer))
@@ -331,15 +255,12 @@ impl<R: Drive> Pool<R> {
                         .keep_alive_timeout(self.connector.timeouts.pong)
                         .keep_alive_while_idle(true);
                 }
+                let (io, signs) = io.watched();
+                signs.streams.begin();
                 let (sender, connection) = builder.handshake(io).await.map_err(failed)?;
-                let max_streams = Arc::new(AtomicUsize::new(MAX_STREAMS));
-                let task = crate::connection::H2Task::new(connection, max_streams.clone(), open);
+                let task = crate::connection::H2Task::new(connection, signs.clone(), open);
                 self.connector.runtime.execute(task);
-                let shared = Shared {
-                    sender,
-                    streams: Arc::default(),
-                    max_streams,
-                };
+                let shared = Shared { sender, signs };
                 let mut state = self.lock();
                 if state.generation == generation {
                     state.shared.push(shared.clone());
@@ -357,7 +278,7 @@ impl<R: Drive> Pool<R> {
     fn forget(&self, stream: &Stream) {
         self.lock()
             .shared
-            .retain(|shared| !Arc::ptr_eq(&shared.streams, &stream.0));
+            .retain(|shared| !Arc::ptr_eq(&shared.signs, &stream.0));
     }
 
     #[cfg(feature = "rustls")]
@@ -399,14 +320,8 @@ impl State {
         #[cfg(feature = "http2")]
         {
             self.shared.retain(|shared| !shared.sender.is_closed());
-            let free = self.shared.iter().find(|shared| {
-                let max = shared
-                    .max_streams
-                    .load(Ordering::Relaxed)
-                    .clamp(1, MAX_STREAMS);
-                shared.streams.load(Ordering::Relaxed) < max
-            });
-            if let Some(shared) = free {
+            let mut shared = self.shared.iter();
+            if let Some(shared) = shared.find(|s| s.signs.streams.has_room(MAX_STREAMS)) {
                 return Some(shared.lease(None));
             }
         }
@@ -432,10 +347,10 @@ impl State {
 #[cfg(feature = "http2")]
 impl Shared {
     fn lease(&self, fresh: Option<Refusal>) -> Lease {
-        self.streams.fetch_add(1, Ordering::Relaxed);
+        self.signs.streams.open();
         Lease::Http2 {
             sender: self.sender.clone(),
-            stream: Stream(self.streams.clone()),
+            stream: Stream(self.signs.clone()),
             fresh,
         }
     }
@@ -448,6 +363,9 @@ enum Step<'a, R: Drive> {
     Dial(Option<Ticket<'a, R>>),
     /// For the dial of this round.
     Wait(u64),
+    /// For the server's settings.
+    #[cfg(feature = "http2")]
+    Settle(Arc<Signs>),
 }
 
 /// The dial that others may wait for. However it ends, they are told.

@@ -153,6 +153,7 @@ mod copy;
 mod credentials;
 mod exec;
 mod faults;
+mod frames;
 mod lists;
 mod logs;
 mod portforward;
@@ -195,6 +196,7 @@ pub fn all<R: Drive + Listen>() -> Vec<Scenario<Env<R>>> {
         proxies::driven(),
         faults::driven(),
         broken::driven(),
+        frames::driven(),
         cancellation::driven(),
     ])
 }

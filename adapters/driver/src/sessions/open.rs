@@ -26,8 +26,8 @@ use crate::Drive;
 use crate::client::{Inner, failed};
 use crate::connect::Purpose;
 use crate::connection::{RequestBody, Transport};
+use crate::fault::unanswered;
 use crate::observe::{Open, Record};
-use crate::pool::unanswered;
 use crate::time::{until, within};
 
 /// A protocol whose sessions the driver has handles for: all of them.
