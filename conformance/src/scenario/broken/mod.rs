@@ -197,7 +197,7 @@ async fn damaged_bodies_are_told_as_such<R: Drive>(env: &Env<R>) {
         };
         let size = format!("{:x}\r\n", body.len());
         let size = size.as_bytes();
-        let right = chunks(size, body, "\r\n0\r\n\r\n");
+        let right = chunks(size, body, "\r\n0\r\n\r\n").then(Then::Next);
         bench.meets(form, "chunks", right, Fate::Whole).await;
         let no_size = chunks(b"hunter2\r\n", body, "\r\n0\r\n\r\n");
         bench
