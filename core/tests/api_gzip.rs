@@ -185,3 +185,21 @@ fn the_recorded_compressed_list_decodes() {
     assert!(!lists[0].items.is_empty());
     assert_eq!(lists[0].items[0].types.kind, "ConfigMap");
 }
+
+#[test]
+fn what_a_chunk_inflates_to_does_not_wait_for_the_next() {
+    let line = format!("{}\n", "x".repeat(999));
+    let body = gzip(line.repeat(500).as_bytes());
+    // All but the trailer, which has no output.
+    let begun = &body[..body.len() - 8];
+    let call = Call::raw(http::Method::GET, "/x").lines();
+    let mut exchange = call.into_call().unwrap().begin(&Limits::default()).1;
+    let head = http::Response::builder()
+        .header("content-encoding", "gzip")
+        .body(())
+        .unwrap();
+    exchange.handle_head(&head.into_parts().0).unwrap();
+    exchange.handle_data(begun.to_vec().into()).unwrap();
+    let lines = std::iter::from_fn(|| exchange.poll_item().unwrap()).count();
+    assert_eq!(lines, 500);
+}

@@ -177,4 +177,28 @@ mod tests {
         assert_eq!(lines.poll_item().unwrap().unwrap(), "abc");
         assert_eq!(lines.poll_item().unwrap_err().kind(), ErrorKind::Limit);
     }
+
+    #[test]
+    fn pieces_come_as_they_are_and_an_end_that_is_missing_is_told() {
+        let mut chunks = Chunks::default();
+        assert!(!chunks.has_items());
+        chunks.handle_data("one".into()).unwrap();
+        chunks.handle_data("two2".into()).unwrap();
+        assert_eq!((chunks.has_items(), chunks.buffered()), (true, 7));
+        assert_eq!(chunks.poll_item().unwrap().unwrap(), "one");
+        assert_eq!(chunks.buffered(), 4);
+        assert!(chunks.handle_end(End::Clean).is_ok());
+        let error = chunks.handle_end(End::Truncated).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        let error = TextLines::default().handle_end(End::Truncated).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+    }
+
+    #[test]
+    fn a_line_that_has_begun_is_held() {
+        let mut lines = TextLines::default();
+        lines.begin(&Limits::default());
+        lines.handle_data("one".into()).unwrap();
+        assert_eq!((lines.poll_item().unwrap(), lines.buffered()), (None, 3));
+    }
 }

@@ -275,4 +275,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_event_that_has_begun_is_held_and_counts_when_the_watch_ends() {
+        let event = r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#;
+        let mut watch = Watch::<Dynamic>::new(ApiResource::core("Pod", "pods"));
+        watch.begin(&Limits::default());
+        watch.handle_data(event.into()).unwrap();
+        assert!(watch.poll_item().unwrap().is_none());
+        assert_eq!((watch.has_items(), watch.buffered()), (false, event.len()));
+        watch.handle_end(End::Clean).unwrap();
+        assert!(watch.has_items());
+        assert!(watch.poll_item().unwrap().is_some());
+        assert_eq!((watch.has_items(), watch.buffered()), (false, 0));
+    }
 }
