@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kubewire::policy::CallTimeouts;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kubewire::policy::{CallTimeouts, Retry};
 use kubewire::stream::WatchEvent;
 use kubewire::{Api, Error, ErrorKind};
 use kubewire_conformance::harness;
@@ -27,6 +27,7 @@ suite!(
     a_slow_head_times_out,
     a_busy_server_gets_each_create_once_more,
     requests_in_flight_at_a_reset_are_not_doubled,
+    a_reset_after_any_byte_is_an_error_or_nothing,
 );
 
 fn maps() -> Api<ConfigMap> {
@@ -295,5 +296,101 @@ async fn requests_in_flight_at_a_reset_are_not_doubled<R: Drive>(
         }
         assert_eq!(requests(&server) - before, 20);
         client.send(maps().list()).await.expect("a list");
+    }
+}
+
+/// What a reset of the connection leaves to calls that may not be repeated.
+fn is_broken(error: &Error) {
+    let kinds = [
+        ErrorKind::Transport,
+        ErrorKind::Truncated,
+        ErrorKind::Closed,
+    ];
+    assert!(kinds.contains(&error.kind()), "{error:?}");
+}
+
+async fn a_reset_after_any_byte_is_an_error_or_nothing<R: Drive>(
+    _: &Server,
+    _: Client<R>,
+    runtime: R,
+) {
+    const PLACES: [usize; 17] = [
+        0, 1, 3, 10, 30, 70, 120, 200, 300, 450, 700, 1000, 1400, 1900, 2500, 3200, 4500,
+    ];
+    for (server, _) in both(&runtime) {
+        let client = harness::client(&server, runtime.clone()).retry(Retry {
+            first: Duration::from_millis(1),
+            cap: Duration::from_millis(5),
+            ..Retry::default()
+        });
+        let client = client.build().expect("a client");
+        let script = "echo one; echo two; sleep 3600";
+        harness::run_pod(&client, "box", script).await;
+        let pods = Api::<Pod>::namespaced("default");
+        for (n, bytes) in PLACES.into_iter().enumerate() {
+            for sent in [false, true] {
+                let disturb = || {
+                    server.close_connections();
+                    if sent {
+                        server.faults().reset_after_sent(bytes);
+                    } else {
+                        server.faults().reset_after_received(bytes);
+                    }
+                };
+                disturb();
+                // A read is repeated, unless its answer has begun.
+                if let Err(error) = client.send(maps().list()).await {
+                    is_broken(&error);
+                }
+                disturb();
+                let mut items = client.stream(maps().list().items());
+                while let Some(item) = items.next().await {
+                    item.unwrap_or_else(|error| {
+                        is_broken(&error);
+                        ConfigMap::default()
+                    });
+                }
+                disturb();
+                if let Some(Err(error)) = client.stream(maps().watch()).next().await {
+                    is_broken(&error);
+                }
+                disturb();
+                let mut lines = client.stream(pods.logs("box"));
+                while let Some(line) = lines.next().await {
+                    match line {
+                        // What came of the last one is handed out before the error.
+                        Ok(line) => {
+                            let text = line.text();
+                            assert!(["one", "two"].iter().any(|l| l.starts_with(&*text)));
+                        }
+                        Err(error) => is_broken(&error),
+                    }
+                }
+                disturb();
+                let before = requests(&server);
+                let name = format!("map-{n}-{sent}");
+                let created = client.send(maps().create(&map(&name))).await;
+                let arrived = requests(&server) - before;
+                match created {
+                    Ok(_) => assert_eq!(arrived, 1),
+                    Err(error) => is_broken(&error),
+                }
+                assert!(arrived <= 1, "{arrived} requests");
+                disturb();
+                let exec = pods.exec("box").command(["echo", "three"]);
+                match client.open(exec).await {
+                    Err(error) => is_broken(&error),
+                    Ok(process) => match process.output(b"").await {
+                        Err(error) => is_broken(&error),
+                        Ok(output) if output.outcome.code().is_some() => {
+                            assert_eq!(output.stdout.as_slice(), b"three\n");
+                        }
+                        Ok(output) => assert!("three\n".as_bytes().starts_with(&output.stdout)),
+                    },
+                }
+                server.faults().clear();
+                client.send(maps().list()).await.expect("a list");
+            }
+        }
     }
 }

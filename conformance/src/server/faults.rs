@@ -34,6 +34,15 @@ pub(crate) enum Trouble {
     Trickle(Duration),
 }
 
+/// Where a connection is reset: after so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Break {
+    /// That the client has sent.
+    Received(usize),
+    /// That the server has sent.
+    Sent(usize),
+}
+
 /// The faults to come, in the order of requests.
 #[derive(Debug, Default)]
 pub(crate) struct Plan(Mutex<VecDeque<Fault>>);
@@ -78,9 +87,20 @@ impl Faults {
         self.answer(n, status, Some(retry_after), "{}");
     }
 
+    /// The next connection is reset after this many bytes of the client's were taken, or before if it ends; those of TLS count.
+    pub fn reset_after_received(&self, bytes: usize) {
+        self.0.connections.break_next(Break::Received(bytes));
+    }
+
+    /// The next connection is reset after this many bytes were sent; those of TLS count.
+    pub fn reset_after_sent(&self, bytes: usize) {
+        self.0.connections.break_next(Break::Sent(bytes));
+    }
+
     /// Takes back what was asked for and has not happened yet.
     pub fn clear(&self) {
         self.0.faults.clear();
+        self.0.connections.break_none();
     }
 
     fn answer(&self, n: usize, status: u16, retry_after: Option<u32>, body: &str) {

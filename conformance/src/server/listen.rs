@@ -5,8 +5,8 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use tokio_rustls::TlsAcceptor;
 
 use super::App;
+use super::faults::Break;
 use super::route;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -88,6 +89,8 @@ pub(crate) struct Connections {
     sockets: Arc<Mutex<BTreeMap<u64, std::net::TcpStream>>>,
     /// The client certificates that were shown.
     certificates: Arc<Mutex<BTreeSet<Vec<u8>>>>,
+    /// Where the next one breaks.
+    breaks: Arc<Mutex<Option<Break>>>,
     orders: broadcast::Sender<Order>,
 }
 
@@ -96,6 +99,7 @@ impl Default for Connections {
         Self {
             sockets: Arc::default(),
             certificates: Arc::default(),
+            breaks: Arc::default(),
             orders: broadcast::Sender::new(16),
         }
     }
@@ -114,6 +118,18 @@ impl Connections {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
+    }
+
+    pub(crate) fn break_next(&self, at: Break) {
+        *self.breaks() = Some(at);
+    }
+
+    pub(crate) fn break_none(&self) {
+        *self.breaks() = None;
+    }
+
+    fn breaks(&self) -> MutexGuard<'_, Option<Break>> {
+        self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn cut(&self) {
@@ -166,7 +182,32 @@ struct Counted {
     id: u64,
     connections: Connections,
     reset: Arc<AtomicBool>,
+    /// Where it breaks, as what is left.
+    breaks: Option<Break>,
     _open: Open,
+}
+
+impl Counted {
+    /// How much of so many bytes may still be received, or sent. Where there is nothing left, it is reset.
+    fn allow(&self, len: usize, sends: bool) -> io::Result<usize> {
+        match self.breaks {
+            Some(Break::Received(0) | Break::Sent(0)) => {
+                self.reset.store(true, Ordering::Relaxed);
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            Some(Break::Received(left)) if !sends => Ok(len.min(left)),
+            Some(Break::Sent(left)) if sends => Ok(len.min(left)),
+            Some(_) | None => Ok(len),
+        }
+    }
+
+    fn moved(&mut self, len: usize, sends: bool) {
+        match &mut self.breaks {
+            Some(Break::Received(left)) if !sends => *left -= len,
+            Some(Break::Sent(left)) if sends => *left -= len,
+            Some(_) | None => {}
+        }
+    }
 }
 
 impl Drop for Counted {
@@ -185,7 +226,16 @@ impl AsyncRead for Counted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if self.breaks.is_none() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let most = self.allow(buffer.remaining(), false)?;
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut part))?;
+        let len = part.filled().len();
+        buffer.advance(len);
+        self.moved(len, false);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -195,7 +245,10 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let most = self.allow(bytes.len(), true)?;
+        let sent = ready!(Pin::new(&mut self.stream).poll_write(context, &bytes[..most]))?;
+        self.moved(sent, true);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -211,6 +264,10 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.breaks.is_some() {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| slice));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -293,6 +350,7 @@ fn count(app: &Arc<App>, stream: TcpStream, reset: &Arc<AtomicBool>) -> io::Resu
         id,
         connections: app.connections.clone(),
         reset: Arc::clone(reset),
+        breaks: app.connections.breaks().take(),
         _open: app.stats.connections_open.open(),
     })
 }
