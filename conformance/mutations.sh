@@ -45,7 +45,7 @@ mutate reflector core/src/reflect/turns.rs \
   -p kubewire --all-features --test reflect_model
 
 # A request that the server may have seen is sent again: a blind POST.
-mutate pool adapters/driver/src/pool.rs 'stale: unsent && fresh.is_none()' 'stale: fresh.is_none()' \
+mutate pool adapters/driver/src/fault.rs 'stale: unsent && fresh.is_none()' 'stale: fresh.is_none()' \
   -p kubewire-conformance --test faults
 
 # Nothing is read while a write is stuck: both sides wait for each other.
