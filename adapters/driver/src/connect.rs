@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use hyper::rt::{Read, ReadBuf, Write};
 use kubewire::config::Material;
@@ -266,27 +266,29 @@ impl<R: Host> Connector<R> {
         };
         let mut chunk = [0; 4096];
         while !handshake.is_done() {
-            while let Some(bytes) = handshake.poll_transmit() {
-                let written = poll_fn(|cx| Pin::new(&mut io).poll_write(cx, bytes)).await;
-                let written = written.map_err(broken)?;
-                if written == 0 {
-                    return Err(broken(io::ErrorKind::WriteZero.into()));
-                }
-                handshake.transmitted(written);
-            }
-            poll_fn(|cx| Pin::new(&mut io).poll_flush(cx))
-                .await
-                .map_err(broken)?;
-            if handshake.is_done() {
-                break;
-            }
             let mut buffer = ReadBuf::new(&mut chunk);
             poll_fn(|cx| {
-                let read = ready!(Pin::new(&mut io).poll_read(cx, buffer.unfilled()));
-                Poll::Ready(read)
+                // Reading goes on while writing is stuck: the proxy may be stuck in what it says itself.
+                while let Some(bytes) = handshake.poll_transmit() {
+                    match Pin::new(&mut io).poll_write(cx, bytes)? {
+                        Poll::Ready(0) => {
+                            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                        }
+                        Poll::Ready(written) => handshake.transmitted(written),
+                        Poll::Pending => break,
+                    }
+                }
+                let flushed = Pin::new(&mut io).poll_flush(cx)?;
+                if handshake.is_done() {
+                    return flushed.map(Ok);
+                }
+                Pin::new(&mut io).poll_read(cx, buffer.unfilled())
             })
             .await
             .map_err(broken)?;
+            if handshake.is_done() {
+                break;
+            }
             if buffer.filled().is_empty() {
                 handshake.handle_end().map_err(Failure::connect)?;
             } else {
