@@ -200,6 +200,23 @@ fn what_a_chunk_inflates_to_does_not_wait_for_the_next() {
         .unwrap();
     exchange.handle_head(&head.into_parts().0).unwrap();
     exchange.handle_data(begun.to_vec().into()).unwrap();
+    // A piece that is inflated, and what is not.
+    assert!(exchange.buffered() > 32 << 10);
     let lines = std::iter::from_fn(|| exchange.poll_item().unwrap()).count();
     assert_eq!(lines, 500);
+}
+
+#[test]
+fn what_does_not_fit_of_a_failure_is_not_held_compressed_either() {
+    let limits = Limits::default();
+    let mut exchange = maps().get("n").into_call().unwrap().begin(&limits).1;
+    let head = http::Response::builder()
+        .status(500)
+        .header("content-encoding", "gzip")
+        .body(())
+        .unwrap();
+    exchange.handle_head(&head.into_parts().0).unwrap();
+    let body = gzip(&vec![b' '; 6 << 20]);
+    exchange.handle_data(body.into()).unwrap();
+    assert_eq!(exchange.buffered(), limits.max_error_body);
 }

@@ -387,7 +387,8 @@ impl<K> fmt::Debug for Items<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Dynamic;
+    use crate::api::ListObjects;
+    use crate::{Api, Dynamic, Exchange, Operation};
 
     #[test]
     fn the_first_fault_of_a_list_counts_however_it_is_cut() {
@@ -451,5 +452,60 @@ mod tests {
         let mut collect = collect(&Limits::default(), false);
         collect.handle_data(r#"{"items":[{"a":"#.into()).unwrap();
         assert_eq!(collect.buffered(), 5);
+    }
+
+    fn pods() -> ListObjects<Dynamic> {
+        Api::dynamic(ApiResource::core("Pod", "pods"))
+            .in_all_namespaces()
+            .list()
+    }
+
+    /// An answer that has begun.
+    fn answer<O: Operation>(
+        operation: O,
+        limits: &Limits,
+        body: &'static str,
+    ) -> Exchange<O::Decoder> {
+        let (_, mut exchange) = operation.into_call().unwrap().begin(limits);
+        let (head, ()) = http::Response::new(()).into_parts();
+        exchange.handle_head(&head).unwrap();
+        exchange.handle_data(body.into()).unwrap();
+        exchange
+    }
+
+    #[test]
+    fn managed_fields_of_other_lists_are_cut_out_if_asked() {
+        for (list, skip) in [(pods(), false), (pods().without_managed_fields(), true)] {
+            let mut items = answer(list.clone().items(), &Limits::default(), FIELDS);
+            let item = items.poll_item().unwrap().unwrap();
+            assert_eq!(item.metadata.managed_fields.is_none(), skip);
+            let mut pages = answer(list.all_pages(), &Limits::default(), FIELDS);
+            pages.handle_end(End::Clean).unwrap();
+            let list = pages.poll_item().unwrap().unwrap();
+            assert_eq!(list.items[0].metadata.managed_fields.is_none(), skip);
+        }
+    }
+
+    #[test]
+    fn all_pages_hold_what_is_counted_and_keep_to_the_limit() {
+        let mut pages = answer(pods().all_pages(), &Limits::default(), r#"{"items":[{"a":"#);
+        assert_eq!(pages.buffered(), 5);
+        assert!(pages.poll_item().unwrap().is_none());
+        pages.handle_data("1}]}".into()).unwrap();
+        assert!(!pages.is_done());
+        pages.handle_end(End::Clean).unwrap();
+        assert!(!pages.is_done(), "the list was not taken");
+        assert_eq!(pages.poll_item().unwrap().unwrap().items.len(), 1);
+        assert!(pages.is_done());
+        let limits = Limits {
+            max_item: 4,
+            ..Limits::default()
+        };
+        let (_, mut pages) = pods().all_pages().into_call().unwrap().begin(&limits);
+        let (head, ()) = http::Response::new(()).into_parts();
+        pages.handle_head(&head).unwrap();
+        let result = pages.handle_data(r#"{"items":[{"a":1}"#.into());
+        let error = result.err().or_else(|| pages.poll_item().err());
+        assert_eq!(error.unwrap().kind(), ErrorKind::Limit);
     }
 }
