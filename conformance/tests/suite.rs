@@ -13,6 +13,15 @@ fn over_http2(group: Group) -> Mischief {
     }
 }
 
+/// Some of these have servers of their own, which speak HTTP/2.
+fn over_http1(group: Group) -> Mischief {
+    if group == Group::Faults {
+        Mischief::OPEN
+    } else {
+        Mischief::ALL
+    }
+}
+
 macro_rules! groups {
     ($($test:ident: $group:ident),* $(,)?) => {
         groups! { @on tokio_multi, Tokio, true, |_| Mischief::default(); $($test: $group)* }
@@ -20,7 +29,7 @@ macro_rules! groups {
         groups! { @on smol, Smol, true, |_| Mischief::default(); $($test: $group)* }
         groups! { @on local, Local, false, |_| Mischief::default(); $($test: $group)* }
         groups! { @on hostile_io_on_tokio, Tokio, true, super::over_http2; $($test: $group)* }
-        groups! { @on hostile_io_on_local, Local, false, |_| Mischief::ALL; $($test: $group)* }
+        groups! { @on hostile_io_on_local, Local, false, super::over_http1; $($test: $group)* }
 
         mod dropped {
             use kubewire_conformance::suite::{Runtime, check_dropped};
