@@ -51,7 +51,11 @@ pub(crate) async fn handle(
             status,
             retry_after,
             body,
-        }) => return Ok(substitute(status, retry_after, body)),
+        }) => {
+            // Or the answer may be lost to a client that still writes.
+            let _ = read_body(request.into_body()).await;
+            return Ok(substitute(status, retry_after, body));
+        }
         Some(Fault::Stall) => std::future::pending().await,
         Some(Fault::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
         Some(Fault::Delay(by)) => tokio::time::sleep(by).await,
