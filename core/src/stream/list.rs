@@ -487,6 +487,19 @@ mod tests {
     }
 
     #[test]
+    fn streamed_items_hold_what_is_counted() {
+        let mut items = answer(pods().items(), &Limits::default(), r#"{"items":[{"a":"#);
+        assert_eq!(items.buffered(), 5);
+        assert!(items.poll_item().unwrap().is_none());
+        items
+            .handle_data(r#"1}],"metadata":{"resourceVersion":"7"}}"#.into())
+            .unwrap();
+        assert!(items.poll_item().unwrap().is_some());
+        let metadata = items.decoder().metadata().unwrap();
+        assert_eq!(metadata.resource_version.as_deref(), Some("7"));
+    }
+
+    #[test]
     fn all_pages_hold_what_is_counted_and_keep_to_the_limit() {
         let mut pages = answer(pods().all_pages(), &Limits::default(), r#"{"items":[{"a":"#);
         assert_eq!(pages.buffered(), 5);
