@@ -1,13 +1,16 @@
 //! Who trusts whom: what goes wrong with certificates is told at once, and in words.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kubewire::config::Config;
 use kubewire::{Api, Endpoint, Error, ErrorKind};
+use kubewire_conformance::harness::within;
 use kubewire_conformance::server::{Certificate, Server};
 use kubewire_conformance::suite;
 use kubewire_driver::{Client, Drive};
+use kubewire_tokio::TokioRuntime;
 
 suite!(
     a_server_of_an_unknown_authority_is_refused,
@@ -164,4 +167,26 @@ async fn a_servers_own_certificate_does_as_authority<R: Drive>(
     let (server, other) = (start(Server::builder()), start(Server::builder()));
     let config = pinning(&server, &other);
     is_refused(&server, config, &runtime, "invalid peer certificate").await;
+}
+
+/// The timer of HTTP/2's pings begins where the call is polled, which is not always within tokio.
+#[test]
+fn http2_needs_no_more_of_tokio_than_a_handle() {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("tokio starts");
+    let server = start(Server::builder());
+    let runtime = TokioRuntime::with_handle(tokio.handle().clone());
+    let client = client(trusting(&server), &runtime);
+    let calls = async {
+        for _ in 0..2 {
+            client.send(maps().list()).await.expect("a list");
+        }
+    };
+    let done = ::smol::block_on(within(&runtime, Duration::from_secs(30), calls));
+    done.expect("the calls hang");
+    let stats = server.stats();
+    assert_eq!((stats.http2_requests, stats.connections_opened), (2, 1));
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::rt::{Executor, Timer};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -111,7 +111,31 @@ impl Runtime for TokioRuntime {
     }
 
     fn timer(&self) -> Option<Arc<dyn Timer + Send + Sync>> {
-        self.handle().map(|_| Arc::new(TokioTimer::new()) as _)
+        self.handle().map(|handle| Arc::new(Pings(handle)) as _)
+    }
+}
+
+/// A timer that works on any thread: hyper starts its first sleep where the connection's first call is polled.
+struct Pings(Handle);
+
+impl Timer for Pings {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        let _inside = self.0.enter();
+        TokioTimer::new().sleep(duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        let _inside = self.0.enter();
+        TokioTimer::new().sleep_until(deadline)
+    }
+
+    fn now(&self) -> Instant {
+        TokioTimer::new().now()
+    }
+
+    /// A sleep knows its runtime.
+    fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, deadline: Instant) {
+        TokioTimer::new().reset(sleep, deadline);
     }
 }
 
