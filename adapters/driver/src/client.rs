@@ -212,40 +212,60 @@ impl<R: Drive> Inner<R> {
         }
     }
 
-    /// What to sign a request with, unless it has that itself. New connections show the certificate that came with it.
+    /// What to sign a request with, unless it has that itself. New connections show the certificate that came with it, or
+    /// that of the files.
     pub(crate) async fn authorize<B>(
         &self,
         request: &Request<B>,
     ) -> Result<Option<Authorization>, Error> {
+        let connector = &self.pool.connector;
+        #[cfg(feature = "rustls")]
+        if connector.tls.is_due(|| connector.runtime.now()) {
+            self.look_at_files().await;
+        }
         let own = request.headers().contains_key(AUTHORIZATION)
             || self.headers.iter().any(|(name, _)| name == AUTHORIZATION);
         if own {
             return Ok(None);
         }
-        let connector = &self.pool.connector;
         let authorization = self.signer.authorization(connector).await?;
         #[cfg(feature = "rustls")]
-        if self.signer.certificate_generation() > connector.generation() {
-            let (generation, certificate) = self.signer.certificate();
-            connector.tls.rotate(generation, certificate.as_ref())?;
+        if self.signer.certificate_generation() > connector.tls.issued() {
+            let (issued, certificate) = self.signer.certificate();
+            connector.tls.rotate(issued, certificate.as_ref())?;
             self.pool.retire(connector.generation());
         }
         Ok(Some(authorization))
     }
 
-    /// After a 401 for these credentials: others, if there are.
+    /// New connections use what the files hold now; those that have shown another certificate finish what they are doing.
+    #[cfg(feature = "rustls")]
+    async fn look_at_files(&self) {
+        let connector = &self.pool.connector;
+        // Rare and large: not in the future of every request.
+        Box::pin(connector.look_at_files()).await;
+        self.pool.retire(connector.generation());
+    }
+
+    /// After a 401 for these credentials, and a client certificate of this generation: others, if there are.
     async fn reauthorize(
         &self,
         request: &Request<Bytes>,
-        old: &Authorization,
+        (old, shown): (&Authorization, u64),
     ) -> Option<Authorization> {
-        let runtime = &self.pool.connector.runtime;
-        if !self.signer.may_retry(old.generation, runtime) {
-            return None;
+        let connector = &self.pool.connector;
+        if self.signer.may_retry(old.generation, &connector.runtime) {
+            // Why there are none is the signer's fault, and the source of the 401.
+            let new = self.authorize(request).await.ok().flatten()?;
+            if new.generation != old.generation {
+                return Some(new);
+            }
         }
-        // Why there are none is the signer's fault, and the source of the 401.
-        let new = self.authorize(request).await.ok().flatten()?;
-        (new.generation != old.generation).then_some(new)
+        #[cfg(feature = "rustls")]
+        if connector.tls.may_change() {
+            self.look_at_files().await;
+        }
+        (connector.generation() != shown).then(|| old.clone())
     }
 
     /// How long to wait before another attempt, if there is to be one.
@@ -321,12 +341,13 @@ impl<R: Drive> Inner<R> {
         let mut authorization = self.authorize(call.request).await?;
         let (mut number, mut refreshed) = (1, false);
         loop {
+            let shown = self.pool.connector.generation();
             let result = self.attempt(call, authorization.as_ref()).await;
             let (outcome, sent) = match &result {
                 Ok((response, _)) if response.status() == StatusCode::UNAUTHORIZED => {
                     if let Some(old) = authorization.as_ref().filter(|_| !refreshed) {
                         refreshed = true;
-                        if let Some(new) = self.reauthorize(call.request, old).await {
+                        if let Some(new) = self.reauthorize(call.request, (old, shown)).await {
                             authorization = Some(new);
                             record.reauthorizing();
                             continue;

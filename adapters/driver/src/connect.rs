@@ -129,7 +129,6 @@ impl<R: Host> Connector<R> {
         }
         #[cfg(feature = "rustls")]
         {
-            self.look_at_files().await;
             let (generation, tls) = self.tls.current();
             let Some(tls) = tls else {
                 return Err(Failure::from(Error::new(
@@ -149,18 +148,14 @@ impl<R: Host> Connector<R> {
         }
     }
 
-    /// Reads the files of authorities and certificates again, if it is time.
+    /// Reads the files of authorities and certificates again.
     #[cfg(feature = "rustls")]
-    async fn look_at_files(&self) {
-        let due = self.tls.due(self.runtime.now());
-        if due.is_empty() {
-            return;
-        }
+    pub(crate) async fn look_at_files(&self) {
         let mut files = Vec::new();
-        for path in due {
+        for path in self.tls.files() {
             // Without it, those from before remain.
             if let Ok(content) = self.runtime.read_file(path.clone(), MAX_FILE).await {
-                files.push((path, content));
+                files.push((path.as_path(), content));
             }
         }
         self.tls.renew(&files);
@@ -173,7 +168,7 @@ impl<R: Host> Connector<R> {
     )]
     pub(crate) fn generation(&self) -> u64 {
         #[cfg(feature = "rustls")]
-        return self.tls.current().0;
+        return self.tls.generation();
         #[cfg(not(feature = "rustls"))]
         return 0;
     }

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection};
 use crate::connect::Purpose;
 use crate::trust::Trust;
 
-/// How often files are looked at again, when a connection is made. As often as client-go does it.
+/// How often files are looked at again, when there is a request. As often as client-go does it.
 const LOOK: Duration = Duration::from_mins(1);
 
 /// How to talk TLS to one server: for calls, and for upgrades, which must not end up on HTTP/2.
@@ -78,14 +78,18 @@ impl TlsConfig {
 pub(crate) struct TlsSource {
     /// As it was configured.
     tls: Tls,
+    /// Of authorities and certificates that count.
+    files: Vec<PathBuf>,
     name: String,
     http2: bool,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Counts the client certificates that came from credentials.
+    /// Counts the changes of the client certificate, wherever it came from.
     generation: u64,
+    /// Which of the credentials' certificates it is, as they count them.
+    issued: u64,
     /// With everything inline.
     loaded: Tls,
     /// None if the server is not https.
@@ -108,12 +112,16 @@ impl TlsSource {
             .as_deref()
             .unwrap_or_else(|| endpoint.host());
         let made = wanted.then(|| make(&loaded, name, http2)).transpose()?;
+        let files = tls.materials().filter_map(Material::path);
+        let files = files.filter(|_| wanted).map(Path::to_owned).collect();
         Ok(Self {
             tls: tls.clone(),
+            files,
             name: name.to_owned(),
             http2,
             state: Mutex::new(State {
                 generation: 0,
+                issued: 0,
                 loaded,
                 config: made,
                 looked: now,
@@ -125,27 +133,52 @@ impl TlsSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How to talk to the server now, and which client certificate of the credentials that shows.
+    /// How to talk to the server now, and which client certificate that shows.
     pub(crate) fn current(&self) -> (u64, Option<TlsConfig>) {
         let state = self.lock();
         (state.generation, state.config.clone())
     }
 
-    /// The files to be read again: authorities and certificates are replaced while a program runs. Asks one caller a minute.
-    pub(crate) fn due(&self, now: Instant) -> Vec<PathBuf> {
-        let mut state = self.lock();
-        if state.config.is_none() || now.saturating_duration_since(state.looked) < LOOK {
-            return Vec::new();
+    /// Which client certificate new connections show.
+    pub(crate) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// Which of the credentials' certificates that is, or 0.
+    pub(crate) fn issued(&self) -> u64 {
+        self.lock().issued
+    }
+
+    /// Authorities and certificates are replaced while a program runs.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Whether to read the files again. Asks one caller a minute.
+    pub(crate) fn is_due(&self, now: impl FnOnce() -> Instant) -> bool {
+        if self.files.is_empty() {
+            return false;
         }
-        state.looked = now;
-        let files = self.tls.materials().filter_map(Material::path);
-        files.map(Path::to_owned).collect()
+        let now = now();
+        let mut state = self.lock();
+        let due = now.saturating_duration_since(state.looked) >= LOOK;
+        if due {
+            state.looked = now;
+        }
+        due
+    }
+
+    /// Whether the client certificate is in a file, and so may be another one there.
+    pub(crate) fn may_change(&self) -> bool {
+        let client = self.tls.client.as_ref();
+        let file = client.and_then(|client| client.certificate.path());
+        file.is_some() && !self.files.is_empty()
     }
 
     /// New connections use what the files hold now, if that is of use.
-    pub(crate) fn renew(&self, files: &[(PathBuf, Vec<u8>)]) {
+    pub(crate) fn renew(&self, files: &[(&Path, Vec<u8>)]) {
         let read = |path: &Path| {
-            let file = files.iter().find(|(name, _)| name == path);
+            let file = files.iter().find(|(name, _)| *name == path);
             let content = file.map(|(_, content)| content.clone());
             content.ok_or_else(|| std::io::ErrorKind::NotFound.into())
         };
@@ -160,19 +193,20 @@ impl TlsSource {
         if loaded != state.loaded
             && let Ok(config) = make(&loaded, &self.name, self.http2)
         {
+            state.generation += u64::from(loaded.client != state.loaded.client);
             state.config = Some(config);
             state.loaded = loaded;
         }
     }
 
-    /// New connections show this certificate, or none.
+    /// New connections show this certificate of the credentials, or none.
     pub(crate) fn rotate(
         &self,
-        generation: u64,
+        issued: u64,
         certificate: Option<&ClientCertificate>,
     ) -> Result<(), Error> {
         let mut state = self.lock();
-        if state.config.is_none() || generation < state.generation {
+        if state.config.is_none() || issued <= state.issued {
             return Ok(());
         }
         let mut tls = state.loaded.clone();
@@ -180,7 +214,8 @@ impl TlsSource {
         let loaded = load(&tls, |path| std::fs::read(path))?;
         state.config = Some(make(&loaded, &self.name, self.http2)?);
         state.loaded = loaded;
-        state.generation = generation;
+        state.issued = issued;
+        state.generation += 1;
         Ok(())
     }
 
