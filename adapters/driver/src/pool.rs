@@ -4,7 +4,7 @@ use std::future::poll_fn;
 #[cfg(feature = "http2")]
 use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -23,12 +23,15 @@ use crate::fault::{SendFailure, blame};
 use crate::signs::Grip;
 #[cfg(feature = "http2")]
 use crate::signs::{Signs, UNKNOWN};
+use crate::time;
 
 /// HTTP/1.1 connections kept without a request. More at a time than this, again and again, would pay for new connections.
 const MAX_IDLE: usize = 256;
 /// How long they are kept. API servers close them after as long; what closes them without a word, such as a NAT in between, mostly
 /// takes longer.
 const IDLE: Duration = Duration::from_secs(90);
+/// How long a call waits for what others do: who does it may have taken it up in a future that nobody polls now.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Streams on one HTTP/2 connection; Kubernetes API servers allow exactly so many.
 #[cfg(feature = "http2")]
 const MAX_STREAMS: usize = 100;
@@ -54,12 +57,25 @@ struct State {
     shared: Vec<Shared>,
     /// What the server spoke last.
     protocol: Option<Protocol>,
-    /// The one dial that others wait for, where its connection may serve them all.
-    dialing: bool,
+    /// The dial that others wait for, where its connection may serve them all, and until when.
+    dialing: Option<(u64, Instant)>,
     /// Counts dials, so that a failure reaches exactly those who waited for it.
     round: u64,
     failed: Option<(u64, Failure)>,
+    /// Counts dials that are over.
+    over: u64,
     waiting: Vec<Waker>,
+}
+
+/// What a call has waited for in vain.
+#[derive(Clone, Copy, Default)]
+struct Waited {
+    /// The first dial of others.
+    first: Option<u64>,
+    /// The dial that took too long.
+    dial: Option<u64>,
+    /// The settings of a server.
+    settings: bool,
 }
 
 /// A connection for one request at a time.
@@ -132,38 +148,48 @@ impl<R: Drive> Pool<R> {
     ///
     /// Dropping the future is harmless: a dial that others wait for goes over to one of them.
     pub(crate) async fn checkout(&self, times: &Times) -> Result<Lease, Failure> {
-        let mut waited_for = None;
+        let runtime = &self.connector.runtime;
+        let mut waited = Waited::default();
         loop {
-            match self.step(waited_for)? {
+            match self.step(&waited)? {
                 Step::Use(lease) => return Ok(lease),
                 Step::Dial(ticket) => {
                     // Rare and large: not in the future of every request.
                     return Box::pin(self.dial(ticket, times)).await;
                 }
-                Step::Wait(round) => {
-                    waited_for = Some(round);
-                    self.wait(round).await;
+                Step::Wait { round, until, over } => {
+                    waited.first.get_or_insert(round);
+                    let dial = poll_fn(|cx| self.poll_over(over, cx));
+                    if time::until(runtime, Some(until), dial).await.is_none() {
+                        waited.dial = Some(round);
+                    }
                 }
                 #[cfg(feature = "http2")]
-                Step::Settle(signs) => poll_fn(|cx| signs.streams.poll_settled(cx)).await,
+                Step::Settle(signs) => {
+                    let settled = poll_fn(|cx| signs.streams.poll_settled(cx));
+                    let settled = time::within(runtime, Some(PATIENCE), settled).await;
+                    waited.settings = settled.is_none();
+                }
             }
         }
     }
 
-    fn step(&self, waited_for: Option<u64>) -> Result<Step<'_, R>, Failure> {
+    fn step(&self, waited: &Waited) -> Result<Step<'_, R>, Failure> {
         let now = self.connector.runtime.now();
         let mut state = self.lock();
         if let Some(lease) = state.take(now) {
             return Ok(Step::Use(lease));
         }
         #[cfg(feature = "http2")]
-        if let Some(young) = state.shared.iter().find(|s| s.signs.streams.is_young()) {
+        if !waited.settings
+            && let Some(young) = state.shared.iter().find(|s| s.signs.streams.is_young())
+        {
             // It is about to have room for many. Beyond what the server allows, a call would wait for the end of another,
             // and a watch has none.
             return Ok(Step::Settle(young.signs.clone()));
         }
         if let Some((failed, error)) = &state.failed
-            && waited_for == Some(*failed)
+            && waited.first.is_some_and(|first| first <= *failed)
         {
             return Err(error.clone());
         }
@@ -171,35 +197,33 @@ impl<R: Drive> Pool<R> {
             // Nobody could share it.
             return Ok(Step::Dial(None));
         }
-        if state.dialing {
-            return Ok(Step::Wait(state.round));
+        if let Some((round, until)) = state.dialing
+            && now < until
+            && waited.dial != Some(round)
+        {
+            let over = state.over;
+            return Ok(Step::Wait { round, until, over });
         }
-        state.dialing = true;
         state.round += 1;
-        state.failed = None;
+        state.dialing = Some((state.round, now + PATIENCE));
         Ok(Step::Dial(Some(Ticket {
             pool: self,
+            round: state.round,
             failure: None,
         })))
     }
 
-    /// Until the dial of this round is over, one way or another.
-    async fn wait(&self, round: u64) {
-        poll_fn(|cx| {
-            let mut state = self.lock();
-            if !state.dialing || state.round != round {
-                return Poll::Ready(());
-            }
-            if !state
-                .waiting
-                .iter()
-                .any(|waker| waker.will_wake(cx.waker()))
-            {
-                state.waiting.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    /// Until one more dial is over, in one way or another.
+    fn poll_over(&self, over: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.over != over {
+            return Poll::Ready(());
+        }
+        let mut waiting = state.waiting.iter();
+        if !waiting.any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     async fn dial(
@@ -361,8 +385,12 @@ enum Step<'a, R: Drive> {
     Use(Lease),
     /// With a ticket, if others may wait for it.
     Dial(Option<Ticket<'a, R>>),
-    /// For the dial of this round.
-    Wait(u64),
+    /// For the dial of this round, until then at most, or until there are news of any.
+    Wait {
+        round: u64,
+        until: Instant,
+        over: u64,
+    },
     /// For the server's settings.
     #[cfg(feature = "http2")]
     Settle(Arc<Signs>),
@@ -371,15 +399,21 @@ enum Step<'a, R: Drive> {
 /// The dial that others may wait for. However it ends, they are told.
 struct Ticket<'a, R: Drive> {
     pool: &'a Pool<R>,
+    round: u64,
     failure: Option<Failure>,
 }
 
 impl<R: Drive> Drop for Ticket<'_, R> {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
-        state.dialing = false;
-        let round = state.round;
-        state.failed = self.failure.take().map(|failure| (round, failure));
+        state.over += 1;
+        // Another one may have begun since, because this one took long.
+        if state.dialing.is_some_and(|(round, _)| round == self.round) {
+            state.dialing = None;
+        }
+        if let Some(failure) = self.failure.take() {
+            state.failed = Some((self.round, failure));
+        }
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);

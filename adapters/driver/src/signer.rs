@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::Response;
@@ -21,7 +21,7 @@ use kubewire::{Error, ErrorKind};
 use crate::Drive;
 use crate::connect::{Connector, MAX_FILE};
 use crate::observe::Event;
-use crate::time::until;
+use crate::time::{Alarm, until};
 
 /// The credentials of one client, and who waits for them.
 ///
@@ -71,7 +71,8 @@ impl Signer {
         connector: &Connector<R>,
     ) -> Result<Authorization, Error> {
         loop {
-            match poll_fn(|cx| self.poll_step(&connector.runtime, cx)).await {
+            let mut alarm = Alarm::new(connector.runtime.clone());
+            match poll_fn(|cx| self.poll_step(&mut alarm, &connector.runtime, cx)).await {
                 Step::Done(result) => return result,
                 // Rare and large: not in the future of every request.
                 Step::Work(id, want) => Box::pin(self.carry_out(connector, id, want)).await,
@@ -79,21 +80,32 @@ impl Signer {
         }
     }
 
-    fn poll_step<R: Drive>(&self, runtime: &R, cx: &Context<'_>) -> Poll<Step> {
-        let (now, wall) = (runtime.now(), runtime.wall());
-        let mut state = self.lock();
-        let header = state.credentials.header(now, wall);
-        if let Some((id, want)) = state.credentials.poll_want(now) {
-            return Poll::Ready(Step::Work(id, want));
-        }
-        match header {
-            Poll::Ready(result) => Poll::Ready(Step::Done(result)),
-            Poll::Pending => {
-                if !state.waiting.iter().any(|w| w.will_wake(cx.waker())) {
-                    state.waiting.push(cx.waker().clone());
-                }
-                Poll::Pending
+    fn poll_step<R: Drive>(
+        &self,
+        alarm: &mut Alarm<R>,
+        runtime: &R,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step> {
+        loop {
+            let (now, wall) = (runtime.now(), runtime.wall());
+            let mut state = self.lock();
+            let header = state.credentials.header(now, wall);
+            if let Some((id, want)) = state.credentials.poll_want(now) {
+                return Poll::Ready(Step::Work(id, want));
             }
+            if let Poll::Ready(result) = header {
+                return Poll::Ready(Step::Done(result));
+            }
+            if !state.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+                state.waiting.push(cx.waker().clone());
+            }
+            // Who does the work may have taken it up in a future that nobody polls now.
+            let deadline = state.credentials.poll_timeout();
+            drop(state);
+            alarm.set(deadline);
+            ready!(alarm.poll(cx));
+            let now = deadline.map_or(now, |deadline| runtime.now().max(deadline));
+            self.lock().credentials.handle_timeout(now, runtime.wall());
         }
     }
 

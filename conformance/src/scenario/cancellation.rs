@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kubewire::Patch;
 use kubewire::session::Outcome;
 use kubewire_driver::{Client, Drive};
 
-use super::Need::{Embedded, Node};
+use super::Need::{Embedded, Node, Tls};
 use super::pods::{run_pod, sh};
 use super::{Calls, Env};
 use crate::harness::drop_at_await;
@@ -18,6 +19,7 @@ driven! { Cancellation;
     a_dropped_call_leaves_the_client_usable;
     a_dropped_stream_leaves_the_client_usable;
     a_dropped_dial_hands_over_to_those_who_wait_for_it;
+    a_dial_that_nobody_polls_holds_up_no_other: Tls;
     sessions_may_be_dropped_at_every_await: Node;
     dropping_all_handles_closes_the_connection: Embedded;
     three_hundred_sessions_leave_nothing_behind: Embedded;
@@ -131,6 +133,18 @@ async fn dropping_all_handles_closes_the_connection<R: Drive>(env: &Env<R>) {
     while env.server().stats().websockets_open > 0 {
         env.pause(Duration::from_millis(5)).await;
     }
+}
+
+async fn a_dial_that_nobody_polls_holds_up_no_other<R: Drive>(env: &Env<R>) {
+    let list = || Box::pin(env.client.send(env.api::<ConfigMap>().list()));
+    let mut first = list();
+    assert!((&mut first).now_or_never().is_none());
+    let others = join_all((0..10).map(|_| list()));
+    let others = env.within(Duration::from_secs(20), others).await;
+    for result in others.expect("they go on without it") {
+        result.expect("a list");
+    }
+    first.await.expect("a list");
 }
 
 async fn sessions_may_be_dropped_at_every_await<R: Drive>(env: &Env<R>) {

@@ -1,9 +1,10 @@
 //! Credentials that come from programs, files and identity providers.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kubewire::config::{Auth, AuthProvider, Config, ExecPlugin};
 use kubewire::{Api, Endpoint, ErrorKind};
@@ -25,6 +26,7 @@ driven! { Auth;
     too_much_output_ends_the_plugin;
     a_slow_plugin_is_killed;
     a_dropped_request_hands_the_plugin_over: Embedded;
+    a_plugin_that_nobody_polls_holds_up_no_other_for_ever: Embedded;
     a_token_file_is_read_again_after_a_401;
     a_token_comes_from_an_identity_provider: Embedded;
     a_certificate_takes_the_place_of_a_refused_token: Embedded, Tls;
@@ -138,7 +140,7 @@ async fn a_slow_plugin_is_killed<R: Drive>(env: &Env<R>) {
     );
     let client = env
         .builder_with(nobody(env).exec(plugin))
-        .exec_timeout(Some(std::time::Duration::from_millis(500)))
+        .exec_timeout(Some(Duration::from_millis(500)))
         .build()
         .expect("a client");
     let error = client
@@ -153,7 +155,7 @@ async fn a_slow_plugin_is_killed<R: Drive>(env: &Env<R>) {
         if std::fs::read(&process).unwrap_or_default().is_empty() {
             return;
         }
-        let soon = env.runtime.now() + std::time::Duration::from_millis(10);
+        let soon = env.runtime.now() + Duration::from_millis(10);
         env.runtime.sleep_until(soon).await;
     }
     panic!("the plugin still runs");
@@ -164,11 +166,37 @@ async fn a_dropped_request_hands_the_plugin_over<R: Drive>(env: &Env<R>) {
     let script = format!("sleep 0.1; echo '{}'", credential(env.server().token()));
     let client = client(env, nobody(env).exec(plugin(&dir, &script)));
     let mut first = Box::pin(client.send(env.api::<ConfigMap>().list()));
-    assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
+    assert!((&mut first).now_or_never().is_none());
     let mut second = Box::pin(client.send(env.api::<ConfigMap>().list()));
-    assert!(futures_util::FutureExt::now_or_never(&mut second).is_none());
+    assert!((&mut second).now_or_never().is_none());
     drop(first);
     second.await.expect("a list");
+}
+
+async fn a_plugin_that_nobody_polls_holds_up_no_other_for_ever<R: Drive>(env: &Env<R>) {
+    let dir = Scratch::new();
+    let script = format!("sleep 0.3; echo '{}'", credential(env.server().token()));
+    let client = env
+        .builder_with(nobody(env).exec(plugin(&dir, &script)))
+        .exec_timeout(Some(Duration::from_secs(2)))
+        .build()
+        .expect("a client");
+    let list = || Box::pin(client.send(env.api::<ConfigMap>().list()));
+    let mut first = list();
+    assert!((&mut first).now_or_never().is_none());
+    // The program's time is over, since its output was not looked at.
+    let second = env.within(Duration::from_secs(20), list()).await;
+    let error = second.expect("no hang").expect_err("no credentials");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    let again = async {
+        while let Err(error) = list().await {
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+            env.pause(Duration::from_millis(100)).await;
+        }
+    };
+    let again = env.within(Duration::from_mins(1), again).await;
+    again.expect("it runs once more");
+    first.await.expect("a list");
 }
 
 async fn a_token_file_is_read_again_after_a_401<R: Drive>(env: &Env<R>) {
