@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kubewire::Dynamic;
 use kubewire::reflect::wait::{
     Condition, Wait, WaitFault, crd_established, created, deleted, deleted_uid,
-    deployment_rolled_out, job_complete, namespace_gone, pod_ready,
+    deployment_rolled_out, has_condition, job_complete, namespace_gone, pod_ready,
 };
 use kubewire::reflect::{Change, ObjectKey, ReflectEvent, Store};
 use reflect_support::*;
@@ -238,6 +238,30 @@ fn conditions_say_what_is_missing() {
     );
     assert_eq!(seen(&deleted(), &terminating), r#"NotYet("terminating")"#);
     assert!(created().check(Some(&terminating)).is_met());
+}
+
+#[test]
+fn parts_of_a_status_that_do_not_fit_hide_no_others() {
+    for (name, json) in [
+        (
+            "Healthy",
+            serde_json::json!({"observedGeneration": "5", "conditions": [{"type": "Healthy", "status": "True"}]}),
+        ),
+        (
+            "Ready",
+            serde_json::json!({
+                "replicas": null, "phase": {"x": 1},
+                "conditions": [{"type": null}, "Ready", {"type": "Ready"}, {"type": "Ready", "status": "True", "reason": 1}],
+            }),
+        ),
+    ] {
+        assert_eq!(seen(&has_condition(name), &status(json)), "Met");
+    }
+    let none = status(serde_json::json!({"phase": "Running", "conditions": {"type": "Ready"}}));
+    assert_eq!(
+        seen(&has_condition("Ready"), &none),
+        r#"NotYet("phase Running, Ready=(not set)")"#
+    );
 }
 
 #[cfg(feature = "k8s-openapi")]

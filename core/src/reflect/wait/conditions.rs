@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::Inspect;
 use crate::resource::{HasLogs, Object};
@@ -85,26 +87,49 @@ fn absent() -> Progress {
     Progress::NotYet("does not exist".to_owned())
 }
 
-/// The parts of a status that conditions look at.
+/// The parts of a status that conditions look at. A part that does not fit counts as absent: other kinds may have others
+/// of its name.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
+    #[serde(deserialize_with = "fitting")]
     phase: Option<String>,
+    #[serde(deserialize_with = "fitting")]
     reason: Option<String>,
-    #[serde(deserialize_with = "crate::meta::null_default")]
+    #[serde(deserialize_with = "fitting_entries")]
     conditions: Vec<Entry>,
+    #[serde(deserialize_with = "fitting")]
     observed_generation: Option<i64>,
+    #[serde(deserialize_with = "fitting")]
     replicas: i64,
+    #[serde(deserialize_with = "fitting")]
     updated_replicas: i64,
+    #[serde(deserialize_with = "fitting")]
     available_replicas: i64,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Deserialize)]
 struct Entry {
     r#type: String,
     status: String,
+    #[serde(default, deserialize_with = "fitting")]
     reason: Option<String>,
+}
+
+fn fitting<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    Ok(T::deserialize(Value::deserialize(from)?).unwrap_or_default())
+}
+
+fn fitting_entries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Entry>, D::Error> {
+    let entries: Vec<Value> = fitting(from)?;
+    Ok(entries
+        .into_iter()
+        .filter_map(|entry| Entry::deserialize(entry).ok())
+        .collect())
 }
 
 impl Status {
