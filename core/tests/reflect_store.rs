@@ -264,6 +264,30 @@ fn parts_of_a_status_that_do_not_fit_hide_no_others() {
     );
 }
 
+#[test]
+fn conditions_of_an_older_generation_do_not_count() {
+    let waiting = r#"NotYet("the change was not observed yet")"#;
+    let absent = serde_json::json!(null);
+    for (in_status, in_condition, text) in [
+        (serde_json::json!(1), absent.clone(), waiting),
+        (serde_json::json!(2), serde_json::json!(1), waiting),
+        (serde_json::json!(1), serde_json::json!(2), "Met"),
+        (serde_json::json!(1), serde_json::json!("2"), waiting),
+        (serde_json::json!("1"), absent.clone(), "Met"),
+        (serde_json::json!(2), absent.clone(), "Met"),
+        (absent.clone(), absent, "Met"),
+    ] {
+        let object = object(&serde_json::json!({
+            "metadata": {"name": "x", "generation": 2},
+            "status": {"observedGeneration": in_status, "conditions": [
+                {"type": "Ready", "status": "True", "observedGeneration": in_condition}]},
+        }));
+        assert_eq!(seen(&has_condition("Ready"), &object), text, "{object:?}");
+    }
+    let ungenerated = serde_json::json!({"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]});
+    assert_eq!(seen(&has_condition("Ready"), &status(ungenerated)), "Met");
+}
+
 #[cfg(feature = "k8s-openapi")]
 #[test]
 fn typed_objects_meet_the_same_conditions() {

@@ -87,6 +87,10 @@ fn absent() -> Progress {
     Progress::NotYet("does not exist".to_owned())
 }
 
+fn unobserved() -> Progress {
+    Progress::NotYet("the change was not observed yet".to_owned())
+}
+
 /// The parts of a status that conditions look at. A part that does not fit counts as absent: other kinds may have others
 /// of its name.
 #[derive(Default, Deserialize)]
@@ -114,6 +118,8 @@ struct Entry {
     status: String,
     #[serde(default, deserialize_with = "fitting")]
     reason: Option<String>,
+    #[serde(rename = "observedGeneration", default, deserialize_with = "fitting")]
+    observed_generation: Option<i64>,
 }
 
 fn fitting<'de, D, T>(from: D) -> Result<T, D::Error>
@@ -144,6 +150,14 @@ impl Status {
     fn is_true(&self, name: &str) -> bool {
         self.condition(name)
             .is_some_and(|entry| entry.status == "True")
+    }
+
+    /// Whether a condition speaks of what the object was before its last change.
+    fn is_outdated<K: Object>(&self, entry: &Entry, object: &K) -> bool {
+        entry
+            .observed_generation
+            .or(self.observed_generation)
+            .is_some_and(|seen| Some(seen) < object.meta().generation)
     }
 
     /// Phase, and one condition: names, states and reasons, which are tokens and no free text.
@@ -233,7 +247,10 @@ pub fn namespace_gone<K: Inspect>() -> Condition<K> {
     })
 }
 
-/// That a condition in the object's status is `True`, whatever its kind.
+/// That a condition in the object's status is `True`, whatever its kind, and of the object's last change.
+///
+/// As for `kubectl wait`, a condition counts not before its `observedGeneration`, or without one that of the status, has
+/// reached `metadata.generation`. Where none of the two is an integer, it counts as it is.
 ///
 /// ```
 /// use kubewire::{Dynamic, reflect::wait::has_condition};
@@ -249,7 +266,11 @@ pub fn has_condition<K: Inspect>(name: &str) -> Condition<K> {
             return absent();
         };
         let status = Status::of(object);
-        if status.is_true(&name) {
+        if let Some(entry) = status.condition(&name)
+            && status.is_outdated(entry, object)
+        {
+            unobserved()
+        } else if status.is_true(&name) {
             Progress::Met
         } else {
             Progress::NotYet(status.summary(&name))
@@ -316,7 +337,7 @@ pub fn deployment_rolled_out<K: Inspect>() -> Condition<K> {
             .and_then(|spec| spec.replicas)
             .unwrap_or(1);
         if status.observed_generation < object.meta().generation {
-            return Progress::NotYet("the change was not observed yet".to_owned());
+            return unobserved();
         }
         if let Some(entry) = status.condition("Progressing")
             && entry.reason.as_deref() == Some("ProgressDeadlineExceeded")
