@@ -7,7 +7,9 @@ mod api_support;
 use api_support::{Answer, MAPS, answer, feed, feed_to, maps, names};
 use http::StatusCode;
 use kubewire::stream::WatchEvent;
-use kubewire::{Call, DeletedCollection, Dynamic, End, Error, ErrorKind, Limits, Operation};
+use kubewire::{
+    Call, Decode, DeletedCollection, Dynamic, End, Error, ErrorKind, Limits, Operation,
+};
 
 fn get(answer: &Answer) -> Error {
     let (items, error) = feed(maps().get("n"), answer, 7, &Limits::default());
@@ -329,6 +331,47 @@ fn all_pages_are_one_list_and_never_endless() {
         exchange.handle_end(End::Clean).unwrap_err().kind(),
         ErrorKind::Peer
     );
+}
+
+#[test]
+fn the_metadata_view_takes_whole_objects_where_there_is_none() {
+    let api = maps().metadata();
+    let one = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+    let many = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+    for (accept, expected) in [
+        (accept(api.get("a")), one),
+        (accept(api.watch()), one),
+        (accept(api.list()), many),
+    ] {
+        assert_eq!(accept, expected);
+    }
+
+    let object = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","uid":"u"},"data":{"k":"v"}}"#;
+    let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},
+        "items":[{"metadata":{"name":"a","uid":"u"},"spec":{"containers":[]},"status":{"phase":"Running"}}]}"#;
+    let event = format!("{{\"type\":\"ADDED\",\"object\":{object}}}\n");
+    for size in [1, 4096] {
+        let got = whole(api.get("a"), object, size);
+        assert_eq!(got.metadata.uid.as_deref(), Some("u"));
+        let got = whole(api.list(), list, size);
+        assert_eq!(got.items[0].metadata.uid.as_deref(), Some("u"));
+        let WatchEvent::Added(got) = whole(api.watch(), &event, size) else {
+            panic!("another event");
+        };
+        assert_eq!(got.metadata.uid.as_deref(), Some("u"));
+    }
+}
+
+fn accept(operation: impl Operation) -> http::HeaderValue {
+    operation.into_call().unwrap().request().headers()["accept"].clone()
+}
+
+/// The one item of a good answer.
+fn whole<O: Operation>(operation: O, body: &str, size: usize) -> <O::Decoder as Decode>::Item {
+    let (mut items, error) = feed(operation, &answer(200, body), size, &Limits::default());
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(items.len(), 1);
+    items.remove(0)
 }
 
 #[test]

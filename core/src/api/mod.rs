@@ -97,7 +97,9 @@ impl View {
     fn accept_object(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            Self::Metadata => {
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+            }
             Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }
@@ -105,7 +107,9 @@ impl View {
     fn accept_list(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Full => "application/json",
-            Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            Self::Metadata => {
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+            }
             Self::Table => "application/json;as=Table;v=v1;g=meta.k8s.io",
         })
     }

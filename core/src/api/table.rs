@@ -51,8 +51,8 @@ pub struct TableApi {
 impl<K> Api<K> {
     /// The same objects as rows of a [`Table`] that the server lays out. Get, list and watch.
     ///
-    /// A server that has no tables for this kind (some aggregated APIs) sends the objects instead, which is an
-    /// [`ErrorKind::Object`](crate::ErrorKind::Object) error.
+    /// A server that has no tables for this kind (some aggregated APIs) answers 406, or sends the objects instead, which is
+    /// an [`ErrorKind::Object`](crate::ErrorKind::Object) error.
     ///
     /// ```
     /// use kubewire::{Api, ApiResource, IncludeObject, Operation};
