@@ -32,6 +32,11 @@ fn what_client_go_refuses_is_refused() {
             "cluster \"c\": server: the server URL holds credentials; put them in the user entry",
         ),
         (
+            json!({"server": "https://h:hunter2"}),
+            json!({}),
+            "cluster \"c\": server: the server URL's port is no port number",
+        ),
+        (
             json!({"server": "https://h", "certificate-authority": "f", "certificate-authority-data": "LS0t"}),
             json!({}),
             "cluster \"c\": certificate-authority and certificate-authority-data are both set; remove one of them",
@@ -58,6 +63,11 @@ fn what_client_go_refuses_is_refused() {
         ),
         (
             json!({"server": "https://h", "proxy-url": "http://"}),
+            json!({}),
+            "cluster \"c\": proxy-url: the host of the proxy URL does not parse",
+        ),
+        (
+            json!({"server": "https://h", "proxy-url": "http://h:99999"}),
             json!({}),
             "cluster \"c\": proxy-url: the host of the proxy URL does not parse",
         ),

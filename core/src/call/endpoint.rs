@@ -76,6 +76,9 @@ impl Endpoint {
         if authority.host().is_empty() {
             return Err(wrong("the server URL has no host"));
         }
+        if !has_sound_port(&authority) {
+            return Err(wrong("the server URL's port is no port number"));
+        }
         let prefix = path.path().trim_end_matches('/').to_owned();
         Ok(Self {
             scheme,
@@ -164,6 +167,19 @@ impl Endpoint {
     }
 }
 
+/// Whether the port is a number, or is left out. [`Authority::port`] tells no port from one that is none.
+pub(crate) fn has_sound_port(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    match host.strip_prefix(authority.host()) {
+        Some("" | ":") => true,
+        Some(rest) => rest.strip_prefix(':').is_some_and(|port| {
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+        }),
+        None => false,
+    }
+}
+
 fn too_long() -> Error {
     Error::usage("the path is too long for a URI")
 }
@@ -201,6 +217,8 @@ mod tests {
                 8080,
             ),
             ("https://h/a/b//", "https://h/a/b", "h", 443),
+            ("https://h:", "https://h:", "h", 443),
+            ("https://[::1]:1", "https://[::1]:1", "::1", 1),
         ] {
             let endpoint = Endpoint::parse(text).unwrap();
             assert_eq!(
@@ -221,6 +239,12 @@ mod tests {
             "https://h/#a",
             "/x",
             "https://a b",
+            "https://h:99999",
+            "https://h:abc",
+            "https://h:+80",
+            "h:-1",
+            "https://[::1]:x",
+            "https://[::1]1",
         ] {
             assert_eq!(
                 Endpoint::parse(bad).unwrap_err().kind(),

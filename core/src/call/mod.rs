@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 pub use decode::{Decode, End, Streaming, Unary};
 pub use endpoint::Endpoint;
+pub(crate) use endpoint::has_sound_port;
 pub use exchange::Exchange;
 pub use headers::Warning;
 pub use template::path_template;

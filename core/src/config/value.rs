@@ -11,6 +11,7 @@ use super::exec::ExecPlugin;
 use super::impersonate::Impersonation;
 use super::kubeconfig::{AuthProvider, without_userinfo};
 use super::secret::{Pem, Secret};
+use crate::call::has_sound_port;
 use crate::{Endpoint, Error, ErrorKind};
 
 /// Everything a client has to know about a cluster: a plain value.
@@ -474,9 +475,9 @@ impl ProxyUrl {
         let host = authority
             .rsplit_once('@')
             .map_or(authority, |(_, host)| host);
-        let parses = host.parse::<http::uri::Authority>().is_ok_and(|host| {
-            !host.host().is_empty() && (host.port().is_none() || host.port_u16().is_some())
-        });
+        let parses = host
+            .parse::<http::uri::Authority>()
+            .is_ok_and(|host| !host.host().is_empty() && has_sound_port(&host));
         if !parses || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return wrong("the host of the proxy URL does not parse");
         }
