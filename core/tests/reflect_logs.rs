@@ -395,3 +395,23 @@ fn recorded_refusals_of_logs() {
         }
     }
 }
+
+#[test]
+fn endless_times_do_not_overflow() {
+    let options = LogOptions::default()
+        .silence(Duration::MAX)
+        .answer_timeout(Duration::MAX)
+        .backoff(endless_backoff());
+    let mut bench = Bench::new(options);
+    let (id, _, _, _) = bench.want();
+    assert!(bench.follower.poll_timeout().is_some());
+    bench
+        .follower
+        .handle_error(id, endless_retry_after(), bench.now);
+    bench.pod(&running(0));
+    let (id, want, ..) = bench.want();
+    assert!(bench.follower.poll_timeout().is_some());
+    bench.answer(id, want, 200, &lines(&[("1.1", "a")]), End::Truncated);
+    let (_, _, text, _) = bench.want();
+    assert_eq!(text, "", "the pod");
+}

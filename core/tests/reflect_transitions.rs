@@ -518,3 +518,35 @@ fn machines_are_plain_values() {
     plain::<kubewire::reflect::logs::LogFollower>();
     assert!(size_of::<kubewire::reflect::Reflector<Thing>>() < 1500);
 }
+
+#[test]
+fn endless_times_do_not_overflow() {
+    for config in [paged(), ReflectorConfig::default()] {
+        let config = config
+            .margin(Duration::MAX)
+            .bookmark_timeout(Duration::MAX)
+            .answer_timeout(Duration::MAX)
+            .stream_pause(Duration::MAX)
+            .stream_timeout(Duration::MAX)
+            .backoff(endless_backoff());
+        let mut bench = Bench::new(config);
+        let (id, ..) = bench.want();
+        assert!(bench.reflector.poll_timeout().is_some());
+        bench.end(id, Err(endless_retry_after()));
+        let (id, uri, waited) = bench.want();
+        assert!(waited > Duration::from_hours(24 * 365), "{waited:?}");
+        if query(&uri, "watch").is_some() {
+            bench.event(id, WatchEvent::Added(thing("a", 3)));
+            assert!(bench.reflector.poll_timeout().is_some());
+            bench.event(id, bookmark(10, true));
+        } else {
+            bench
+                .reflector
+                .handle_page(id, &list_meta(10, None), bench.now);
+            let (id, ..) = bench.want();
+            assert!(bench.reflector.poll_timeout().is_some());
+            bench.event(id, bookmark(11, false));
+        }
+        assert!(bench.reflector.poll_timeout().is_some());
+    }
+}

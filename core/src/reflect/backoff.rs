@@ -67,6 +67,14 @@ impl Backoff {
     }
 }
 
+/// As good as never, which the clocks of all systems can still tell.
+const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// When a time is over, however long it is.
+pub(crate) fn after(from: Instant, time: Duration) -> Instant {
+    from + time.min(NEVER)
+}
+
 /// A small generator (`SplitMix64`): jitter needs no secrets, but every client another seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(u64);
@@ -128,7 +136,7 @@ impl Row {
         }
         let asked = retry_after.map(|asked| {
             let asked = asked.min(self.policy.max_retry_after);
-            asked + self.rng.up_to(asked / 4)
+            asked.saturating_add(self.rng.up_to(asked / 4))
         });
         let at = if free && self.failures == 0 && asked.is_none() {
             now
@@ -139,8 +147,8 @@ impl Row {
                 .first
                 .saturating_mul(1 << doublings)
                 .min(self.policy.cap);
-            let own = from + most / 2 + self.rng.up_to(most / 2);
-            own.max(now + asked.unwrap_or_default())
+            let own = after(from, most / 2 + self.rng.up_to(most / 2));
+            own.max(after(now, asked.unwrap_or_default()))
         };
         self.failures = self.failures.saturating_add(1);
         self.last = Some(at);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::backoff::after;
 use super::machine::{Ask, Out, Phase, Reflector};
 use super::version::usable;
 use super::{OnExpired, ReflectEvent, StaleReason};
@@ -85,26 +86,33 @@ impl<K: Object> Reflector<K> {
     pub(super) fn deadline(&self, out: &Out) -> (Instant, &'static str) {
         let config = &self.config;
         if self.facts.tells_heads && !out.opened && !out.spoke {
-            return (out.heard + config.answer_timeout, "no answer has come");
+            return (
+                after(out.heard, config.answer_timeout),
+                "no answer has come",
+            );
         }
         match out.ask {
-            Ask::Page { .. } => (out.heard + config.answer_timeout, "the list is silent"),
-            Ask::Stream if !out.opened && !out.spoke => {
-                (out.heard + config.answer_timeout, "no answer has come")
-            }
+            Ask::Page { .. } => (
+                after(out.heard, config.answer_timeout),
+                "the list is silent",
+            ),
+            Ask::Stream if !out.opened && !out.spoke => (
+                after(out.heard, config.answer_timeout),
+                "no answer has come",
+            ),
             Ask::Stream => {
-                let pause = out.heard + config.stream_pause;
-                let total = out.started + config.stream_timeout;
+                let pause = after(out.heard, config.stream_pause);
+                let total = after(out.started, config.stream_timeout);
                 (pause.min(total), "the streaming list does not end")
             }
             Ask::Watch => {
-                let most = out.lasts + config.margin;
+                let most = out.lasts.saturating_add(config.margin);
                 let silence = if self.facts.sends_bookmarks {
                     most.min(config.bookmark_timeout)
                 } else {
                     most
                 };
-                (out.heard + silence, "the watch is silent")
+                (after(out.heard, silence), "the watch is silent")
             }
         }
     }

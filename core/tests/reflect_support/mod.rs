@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kubewire::meta::{ListMeta, MetaView};
-use kubewire::reflect::{ListMode, ReflectEvent, Reflector, ReflectorConfig, Want, WantId};
+use kubewire::reflect::{
+    Backoff, ListMode, ReflectEvent, Reflector, ReflectorConfig, Want, WantId,
+};
 use kubewire::stream::{Bookmark, WatchEvent};
 use kubewire::{Api, ApiResource, Call, Dynamic, End, Error, Limits, Namespace, Object, Raw, Verb};
 use serde_json::Value;
@@ -127,6 +129,21 @@ pub fn too_large() -> Error {
         r#"{"kind":"Status","metadata":{},"status":"Failure","reason":"Timeout","code":504,
             "details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}]}}"#,
     )
+}
+
+/// A failure after which the server wants to be left alone for ever.
+pub fn endless_retry_after() -> Error {
+    let error = refused(503, &[("retry-after", "18446744073709551615")], "");
+    assert_eq!(error.retry_after(), Some(secs(u64::MAX)));
+    error
+}
+
+pub fn endless_backoff() -> Backoff {
+    Backoff::default()
+        .first(Duration::MAX)
+        .cap(Duration::MAX)
+        .quiet(Duration::MAX)
+        .max_retry_after(Duration::MAX)
 }
 
 /// The error of an object that does not decode, in an event of this type or, without one, in a list.

@@ -8,7 +8,7 @@ use super::pod::Stage;
 use super::stamp::Stamp;
 use super::{LogAnswer, LogEnd, LogEvent, LogOptions, LogWant, PodFacts};
 use crate::call::{End, Operation as _};
-use crate::reflect::backoff::Row;
+use crate::reflect::backoff::{Row, after};
 use crate::reflect::{StaleReason, WantId};
 use crate::resource::HasLogs;
 use crate::stream::LogLine;
@@ -244,10 +244,10 @@ impl LogFollower {
         let unopened = self.tells_heads && !out.opened;
         if out.ask == Ask::Log && !unopened {
             let silence = self.options.silence?;
-            return Some((out.heard + silence, "the log is silent"));
+            return Some((after(out.heard, silence), "the log is silent"));
         }
         Some((
-            out.heard + self.options.answer_timeout,
+            after(out.heard, self.options.answer_timeout),
             "no answer has come",
         ))
     }
