@@ -92,8 +92,8 @@ fn options_are_spelled_as_kubernetes_spells_them() {
         (shown(maps().logs("p").container("c").follow(true).previous(true).timestamps(true).since_time("2026-11-23T05:00:00.5+01:00")
             .limit_bytes(9).insecure_skip_tls_verify_backend(true).stream(LogStream::Stderr)),
          "GET configmaps/p/log?container=c&follow=true&previous=true&timestamps=true&sinceTime=2026-11-23T05%3A00%3A00.5%2B01%3A00&limitBytes=9&insecureSkipTLSVerifyBackend=true&stream=Stderr".to_owned()),
-        (shown(maps().logs("p").tail_lines(0).since_seconds(1).stream(LogStream::All).pretty(true).text()),
-         "GET configmaps/p/log?sinceSeconds=1&tailLines=0&stream=All&pretty=true".to_owned()),
+        (shown(maps().logs("p").tail_lines(0).since_seconds(1).stream(LogStream::All).text()),
+         "GET configmaps/p/log?sinceSeconds=1&tailLines=0&stream=All".to_owned()),
         (shown(maps().table().watch().include_object(IncludeObject::Object)),
          "GET configmaps?watch=true&includeObject=Object".to_owned()),
         (shown(maps().evict("p").dry_run(true).precondition_uid("u").propagation_policy(Propagation::Orphan)),
@@ -345,15 +345,6 @@ fn what_cannot_mean_anything_is_refused_and_both_options_are_named() {
         (
             refused(maps().logs("p").stream(LogStream::Stdout).tail_lines(1)),
             vec!["stream", "tail_lines"],
-        ),
-        (
-            refused(
-                maps()
-                    .logs("p")
-                    .follow(true)
-                    .timeout(Duration::from_secs(1)),
-            ),
-            vec!["follow", "timeout"],
         ),
         (
             refused(maps().logs("p").follow(true).text()),

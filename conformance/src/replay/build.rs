@@ -131,7 +131,9 @@ pub(super) fn watch<K>(
 }
 
 pub(super) fn logs(api: &Api<Dynamic>, name: &str, ask: &LogAsk, c: &Common) -> kubewire::Logs {
-    let mut logs = common!(api.logs(name), c)
+    let mut logs = api
+        .logs(name)
+        .accept_gzip(c.gzip)
         .follow(ask.follow)
         .previous(ask.previous)
         .timestamps(ask.timestamps)

@@ -19,7 +19,7 @@ pub const EQUIVALENCES: &[(&str, &str)] = &[
     ),
     (
         "pretty",
-        "pretty is true (1, t, true) or as good as absent; of a watch it changes nothing",
+        "pretty is true (1, t, true) or as good as absent; of a watch or a log it changes nothing",
     ),
     (
         "duration",
@@ -187,7 +187,7 @@ impl Canonical {
         let watches = target.parameter("watch").is_some_and(go_bool);
         let is_health = super::server::HEALTH.contains(&target.segments[0].as_str());
         for (key, value) in &target.query {
-            if key == "pretty" && !watches && go_true(value) {
+            if key == "pretty" && !watches && !is_log && go_true(value) {
                 query.push((key.clone(), "true".to_owned()));
             } else if key == "pretty" {
                 used.insert("pretty");
@@ -565,6 +565,17 @@ mod tests {
         assert_ne!(plain, dry);
         let other = body(r#","deleteOptions":{"gracePeriodSeconds":0}"#);
         assert_ne!(canonical("POST", path, &other).form, plain);
+    }
+
+    #[test]
+    fn a_log_has_no_layout_but_would_have_a_timeout() {
+        let log = "/api/v1/namespaces/d/pods/p/log?tailLines=1";
+        let plain = canonical("GET", log, "").form;
+        assert_eq!(canonical("GET", &format!("{log}&pretty=1"), "").form, plain);
+        assert_ne!(
+            canonical("GET", &format!("{log}&timeout=1s"), "").form,
+            plain
+        );
     }
 
     #[test]

@@ -329,9 +329,6 @@ impl Intent {
                 Form::Json | Form::Merge | Form::Strategic | Form::Apply => write.must_refuse(),
             },
             Action::Delete(ask) => ask.must_refuse(),
-            Action::Logs(ask) if ask.follow && self.common.timeout.is_some() => {
-                Some("a followed log with timeout")
-            }
             Action::Logs(ask) => ask.must_refuse(),
             Action::Watch(ask)
                 if ask.bookmarks && self.view == View::Table(Some(IncludeObject::None)) =>

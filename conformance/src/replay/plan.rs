@@ -99,7 +99,7 @@ fn plan(transcript: &Transcript, request: &Request, body: &Body, kinds: &Kinds) 
     let has_name = place.name.is_some();
     let watches =
         request.method == "GET" && !has_name && target.parameter("watch").is_some_and(go_bool);
-    let common = if watches {
+    let common = if watches || part == Part::Log {
         // Layout of the JSON only.
         let _ = parameters.all("pretty");
         Common {

@@ -78,10 +78,6 @@ impl Target {
         self.common.timeout = Some(timeout);
     }
 
-    pub(crate) fn has_timeout(&self) -> bool {
-        self.common.timeout.is_some()
-    }
-
     /// Adds a header; `typed` operations set some themselves.
     pub(crate) fn add_header(
         &mut self,

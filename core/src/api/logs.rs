@@ -4,7 +4,7 @@ use http::Method;
 use http::header::HeaderValue;
 
 use super::Api;
-use super::common::{answer_options, request_options};
+use super::common::request_options;
 use super::path::Target;
 use crate::Error;
 use crate::call::{Call, Operation, Raw, Verb};
@@ -50,13 +50,15 @@ pub struct Logs {
 }
 
 request_options! { Logs; }
-answer_options! { Logs; }
 
 impl<K: HasLogs> Api<K> {
     /// Reads the log of a pod's container as a stream of lines.
     ///
     /// What the container writes to stdout and stderr comes in one stream. A pod that is not scheduled
     /// yet has an empty log. A followed log ends with the container; a restarted container has a new one.
+    ///
+    /// There is no `timeout`, as servers give no log a limit: how long to read is up to the client, and
+    /// [`limit_bytes`](Logs::limit_bytes) and [`tail_lines`](Logs::tail_lines) say how much.
     ///
     /// ```
     /// # #[cfg(feature = "k8s-openapi")] {
@@ -66,6 +68,12 @@ impl<K: HasLogs> Api<K> {
     /// assert_eq!(call.request().uri(), "/api/v1/namespaces/default/pods/web-0/log?follow=true&tailLines=10");
     /// # }
     /// # Ok::<(), kubewire::Error>(())
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use std::time::Duration;
+    /// use kubewire::{Api, ApiResource};
+    /// Api::dynamic(ApiResource::core("Pod", "pods")).logs("web-0").timeout(Duration::from_secs(1));
     /// ```
     pub fn logs(&self, name: &str) -> Logs {
         Logs {
@@ -170,8 +178,6 @@ impl Logs {
             "limit_bytes must be at least 1"
         } else if one_stream && self.tail_lines.is_some() {
             "stream and tail_lines exclude each other: servers cannot count the lines of one stream"
-        } else if self.follow && self.target.has_timeout() {
-            "follow and timeout exclude each other: servers ignore the timeout of a followed log"
         } else {
             return Ok(());
         };
