@@ -6,8 +6,8 @@ mod kubeconfig_support;
 
 use kubeconfig_support::{parse, with};
 use kubewire::ErrorKind;
-use kubewire::config::{Config, Overrides};
-use serde_json::json;
+use kubewire::config::{Auth, Config, Overrides};
+use serde_json::{Value, json};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
@@ -88,11 +88,6 @@ fn what_client_go_refuses_is_refused() {
         ),
         (
             https.clone(),
-            json!({"client-key-data": "LS0t"}),
-            "user \"u\": client-key(-data) is set without client-certificate or client-certificate-data",
-        ),
-        (
-            https.clone(),
             json!({"client-certificate": "f", "client-key-data": "hunter2!"}),
             "user \"u\": client-key-data is not base64",
         ),
@@ -105,11 +100,6 @@ fn what_client_go_refuses_is_refused() {
             https.clone(),
             json!({"tokenFile": "f", "username": "me"}),
             "user \"u\": tokenFile and username are both set; remove one of them",
-        ),
-        (
-            https.clone(),
-            json!({"password": "hunter2"}),
-            "user \"u\": password is set without username",
         ),
         (
             https.clone(),
@@ -193,13 +183,39 @@ fn what_client_go_refuses_is_refused() {
             "user \"u\": the server http://h is not https, so the password would be sent in clear text",
         ),
     ] {
-        let error = with(&cluster, &user).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert_eq!(
-            error.to_string(),
-            format!("/home/me/.kube/config:1: {message}")
-        );
-        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        assert_refused(&cluster, &user, message);
+    }
+}
+
+fn assert_refused(cluster: &Value, user: &Value, message: &str) {
+    let error = with(cluster, user).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(
+        error.to_string(),
+        format!("/home/me/.kube/config:1: {message}")
+    );
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[test]
+fn a_password_of_nobody_is_refused() {
+    assert_refused(
+        &json!({"server": "https://h"}),
+        &json!({"password": "hunter2"}),
+        "user \"u\": password is set without username",
+    );
+}
+
+#[test]
+fn a_client_key_without_a_certificate_is_ignored() {
+    for key in [
+        json!({"token": "t", "client-key-data": "LS0t"}),
+        json!({"token": "t", "client-key": "k"}),
+        json!({"token": "t", "client-key": "k", "client-key-data": "LS0t"}),
+    ] {
+        let config = with(&json!({"server": "https://h"}), &key).unwrap();
+        assert_eq!(config.auth, Auth::Token("t".into()));
+        assert_eq!(config.tls.client, None);
     }
 }
 

@@ -198,11 +198,11 @@ impl Kubeconfig {
     ///
     /// [`ErrorKind::Config`] with the file, the entry and the fields, and never a value, for a name
     /// that is not there and for what client-go refuses: no `server`; a file field together with its
-    /// `-data` twin; a token together with a password; a client certificate without a key, or the reverse;
+    /// `-data` twin; a token together with a password; a client certificate without a key;
     /// `as-…` fields without `as`; an exec plugin without command, `apiVersion` or (in `v1`)
     /// `interactiveMode`, or together with an `auth-provider`; an authority together with
-    /// `insecure-skip-tls-verify`; a `proxy-url` that is not http, https, socks5 or socks5h. And for
-    /// credentials that would go to a plain http server on another machine.
+    /// `insecure-skip-tls-verify`; a `proxy-url` that is not http, https, socks5 or socks5h. And, beyond that, for a
+    /// password without user name, and for credentials that would go to a plain http server on another machine.
     pub fn resolve(&self, overrides: &Overrides) -> Result<Config, Error> {
         let name =
             set(overrides.context.as_deref()).or_else(|| set(self.current_context.as_deref()));
@@ -359,25 +359,20 @@ fn with_user(
         user.client_certificate.as_deref(),
         user.client_certificate_data.as_ref().map(Secret::expose),
     )?;
-    let key = at.material(
-        "client-key",
-        user.client_key.as_deref(),
-        user.client_key_data.as_ref().map(Secret::expose),
-    )?;
-    config.tls.client = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => {
+    // As for client-go, a key alone is nothing.
+    if let Some(certificate) = certificate {
+        let key = at.material(
+            "client-key",
+            user.client_key.as_deref(),
+            user.client_key_data.as_ref().map(Secret::expose),
+        )?;
+        let Some(key) = key else {
             return Err(
                 at.wrong("client-certificate(-data) is set without client-key or client-key-data")
             );
-        }
-        (None, Some(_)) => {
-            return Err(at.wrong(
-                "client-key(-data) is set without client-certificate or client-certificate-data",
-            ));
-        }
-    };
+        };
+        config.tls.client = Some(ClientCertificate { certificate, key });
+    }
     config.impersonate = impersonation(&at, user)?;
     config.auth = auth(&at, user, config, cluster)?;
     Ok(())
