@@ -25,6 +25,8 @@ pub mod copy;
 mod exchange;
 mod fault;
 mod host;
+#[cfg(any(unix, windows))]
+mod keep_alive;
 #[cfg(feature = "kubeconfig")]
 pub mod load;
 mod observe;
@@ -52,6 +54,8 @@ pub use client::{Client, Timeouts};
 pub use connection::H2Task;
 pub use connection::{H1Task, RequestBody, Transport};
 pub use host::{Host, read_start};
+#[cfg(any(unix, windows))]
+pub use keep_alive::keep_alive;
 pub use observe::{Event, Observer, RequestInfo};
 pub use program::{program, program_output};
 pub use reflect::Cache;

@@ -27,7 +27,8 @@ pub trait Runtime: Clone + 'static {
     /// What [`sleep_until`](Self::sleep_until) returns.
     type Sleep: Future<Output = ()>;
 
-    /// Resolves the host (a name or an IP address without brackets) and connects.
+    /// Resolves the host (a name or an IP address without brackets) and connects. The connection should notice that its
+    /// peer is gone: for TCP, see [`keep_alive`](crate::keep_alive).
     fn dial(&self, host: &str, port: u16) -> Self::Dial;
 
     /// Completes at an instant of the clock that [`now`](Self::now) reads; at once if it has passed.

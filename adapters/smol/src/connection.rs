@@ -55,6 +55,11 @@ impl Connection {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.socket.get_ref().stream.get_ref()
+    }
+
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,

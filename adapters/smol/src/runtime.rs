@@ -52,6 +52,8 @@ impl Future for Dial {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stream = ready!(self.0.as_mut().poll(cx))?;
+        // Without it, it is a connection all the same.
+        let _ = kubewire_driver::keep_alive(&stream);
         Poll::Ready(Connection::new(stream))
     }
 }
@@ -140,5 +142,27 @@ where
             Some(executor) => executor.spawn(async { drop(task.await) }).detach(),
             None => smol::spawn(async { drop(task.await) }).detach(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_notices_that_its_peer_is_gone() -> io::Result<()> {
+        let server = TcpListener::bind("127.0.0.1:0")?;
+        let port = server.local_addr()?.port();
+        let connection = smol::block_on(SmolRuntime::new().dial("127.0.0.1", port))?;
+        let socket = socket2::SockRef::from(connection.stream());
+        assert!(socket.keepalive()?);
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_keepalive_time()?, Duration::from_secs(30));
+            assert_eq!(socket.tcp_keepalive_interval()?, Duration::from_secs(30));
+        }
+        Ok(())
     }
 }

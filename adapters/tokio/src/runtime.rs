@@ -59,6 +59,8 @@ impl Future for Dial {
         let stream = ready!(Pin::new(task).poll(cx)).map_err(io::Error::other)??;
         // Frames and requests are written whole; waiting for more only delays them.
         stream.set_nodelay(true)?;
+        // Without it, it is a connection all the same.
+        let _ = kubewire_driver::keep_alive(&stream);
         Poll::Ready(Ok(TokioIo::new(stream)))
     }
 }
@@ -240,5 +242,29 @@ where
         if let Some(handle) = self.handle() {
             handle.spawn(task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_notices_that_its_peer_is_gone() -> io::Result<()> {
+        let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let port = server.local_addr()?.port();
+        let tokio = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let runtime = TokioRuntime::with_handle(tokio.handle().clone());
+        let connection = tokio.block_on(runtime.dial("127.0.0.1", port))?;
+        let socket = socket2::SockRef::from(connection.inner());
+        assert!(socket.keepalive()?);
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_keepalive_time()?, Duration::from_secs(30));
+            assert_eq!(socket.tcp_keepalive_interval()?, Duration::from_secs(30));
+        }
+        Ok(())
     }
 }
