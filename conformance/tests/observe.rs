@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use http::header::{AUTHORIZATION, COOKIE, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kubewire::{Api, ErrorKind};
 use kubewire_conformance::harness;
@@ -21,6 +22,20 @@ suite!(
     connections_and_retries_are_told,
     an_abandoned_stream_is_told,
 );
+
+#[test]
+fn a_builder_shows_no_header_that_is_a_secret() {
+    let server = Server::start().expect("the server starts");
+    let secret = |text| HeaderValue::from_static(text);
+    let builder = harness::client(&server, kubewire_smol::SmolRuntime::new())
+        .header(AUTHORIZATION, secret("Bearer s3cret"))
+        .header(PROXY_AUTHORIZATION, secret("Basic s3cret"))
+        .header(COOKIE, secret("session=s3cret"))
+        .header(USER_AGENT, secret("visible"));
+    let text = format!("{builder:?}");
+    assert!(!text.contains("s3cret"), "{text}");
+    assert!(text.contains("visible"), "{text}");
+}
 
 fn maps() -> Api<ConfigMap> {
     Api::namespaced("default")

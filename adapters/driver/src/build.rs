@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    AUTHORIZATION, COOKIE, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use kubewire::auth::Credentials;
 use kubewire::config::Config;
 use kubewire::policy::{CallTimeouts, Retry, Seed};
@@ -81,7 +83,13 @@ impl<R: Drive> ClientBuilder<R> {
     }
 
     /// A header of every request. Given more than once, a name has several values.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    ///
+    /// `Debug` shows values that are not [sensitive](HeaderValue::set_sensitive). Those of `Authorization`,
+    /// `Proxy-Authorization` and `Cookie` are.
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
+            value.set_sensitive(true);
+        }
         self.headers.push((name, value));
         self
     }
