@@ -75,6 +75,7 @@ struct Waited {
     /// The dial that took too long.
     dial: Option<u64>,
     /// The settings of a server.
+    #[cfg(feature = "http2")]
     settings: bool,
 }
 
