@@ -209,7 +209,9 @@ mod tests {
             lines.begin(&Limits::default());
             lines.handle_data("one\ntwo".into()).unwrap();
             assert!(lines.has_items());
-            assert_eq!(lines.poll_item().unwrap(), Some(line("one")));
+            assert_eq!(lines.buffered(), "one\ntwo".len());
+            let one = lines.poll_item().unwrap().unwrap();
+            assert_eq!((one.to_string(), &one), ("one".to_owned(), &line("one")));
             assert_eq!(
                 (lines.poll_item().unwrap(), lines.has_items()),
                 (None, false)

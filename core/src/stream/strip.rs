@@ -184,6 +184,10 @@ mod tests {
                 r#"{ "metadata" : { "managedFields" : [ ] , "m":2 } }"#,
                 r#"{ "metadata" : {  "m":2 } }"#,
             ),
+            (
+                r#"{"metadata":{"annotations":{"a":"\"}"},"managedFields":[1]}}"#,
+                r#"{"metadata":{"annotations":{"a":"\"}"}}}"#,
+            ),
             // Not the field:
             (
                 r#"{"metadata":{"annotations":{"a":"\"managedFields\""}},"managedFields":[]}"#,

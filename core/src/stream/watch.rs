@@ -277,6 +277,26 @@ mod tests {
     }
 
     #[test]
+    fn managed_fields_of_events_are_cut_out_if_asked() {
+        let event = r#"{"type":"ADDED","object":{"metadata":{"managedFields":[{}]}}}"#;
+        for skip in [false, true] {
+            let mut watch = Watch::<Dynamic>::new(ApiResource::core("Pod", "pods"));
+            watch.skip_managed_fields(skip);
+            let Ok(WatchEvent::Added(object)) = watch.event(event.as_bytes()) else {
+                panic!("it decodes");
+            };
+            assert_eq!(object.metadata.managed_fields.is_none(), skip);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_event_is_told_with_its_length() {
+        let mut watch = Watch::<Dynamic>::new(ApiResource::core("Pod", "pods"));
+        let error = watch.event(b"{}").unwrap_err();
+        assert_eq!(error.bad_object().unwrap().len, 2);
+    }
+
+    #[test]
     fn an_event_that_has_begun_is_held_and_counts_when_the_watch_ends() {
         let event = r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#;
         let mut watch = Watch::<Dynamic>::new(ApiResource::core("Pod", "pods"));
