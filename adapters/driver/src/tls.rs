@@ -190,11 +190,12 @@ impl<Io: Read + Write + Unpin> Read for TlsStream<Io> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             let received = this.poll_receive(cx);
-            // Reading can make TLS want to answer (a key update). If that cannot be sent now, the next write or flush does it.
+            // Reading can make TLS want to answer (a key update). If that cannot be sent now, the next write or flush does it;
+            // and tells if it fails, for what the peer has said before comes first.
             if this.tls.wants_write()
-                && let Poll::Ready(Err(error)) = this.poll_send_or_reason(cx)
+                && let Poll::Ready(Err(error)) = this.poll_send(cx)
             {
-                return Poll::Ready(Err(error));
+                this.broken.get_or_insert(error);
             }
             ready!(received)?;
         }

@@ -447,6 +447,7 @@ impl<R: Runtime> SessionTask<R> {
             session.handle_timeout(self.alarm.now());
             moved = true;
         }
+        let mut fault = None;
         while let Some(bytes) = session.poll_transmit() {
             match Pin::new(&mut self.io).poll_write(cx, bytes) {
                 Poll::Ready(Ok(n)) if n > 0 => {
@@ -455,47 +456,49 @@ impl<R: Runtime> SessionTask<R> {
                     moved = true;
                 }
                 Poll::Ready(result) => {
-                    let error = result
-                        .err()
-                        .unwrap_or_else(|| std::io::ErrorKind::WriteZero.into());
-                    session.handle_error(broken(error));
-                    return true;
+                    let zero = || std::io::ErrorKind::WriteZero.into();
+                    fault = Some(result.err().unwrap_or_else(zero));
+                    break;
                 }
                 Poll::Pending => break,
             }
         }
-        if !self.flushed {
+        if !self.flushed && fault.is_none() {
             match Pin::new(&mut self.io).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.flushed = true,
-                Poll::Ready(Err(error)) => {
-                    session.handle_error(broken(error));
-                    return true;
-                }
+                Poll::Ready(Err(error)) => fault = Some(error),
                 Poll::Pending => {}
             }
         }
-        // Reading goes on while a write is stuck: the peer may be stuck in the same way.
+        // Reading goes on while a write is stuck: the peer may be stuck in the same way. And when a write fails: what the peer
+        // said before it closed is there to be read, the status of a process perhaps.
         if session.wants_input() {
             let mut buffer = ReadBuf::new(&mut self.buffer);
-            match Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()) {
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
-                    session.handle_end();
-                    moved = true;
-                }
-                Poll::Ready(Ok(())) => {
+            let read = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled());
+            let len = buffer.filled().len();
+            match (read, fault) {
+                (Poll::Ready(Ok(())), _) if len > 0 => {
                     session.handle_input(buffer.filled(), self.alarm.now());
                     moved = true;
-                    let len = buffer.filled().len();
                     if len == self.buffer.len() && len < MAX_CHUNK {
                         self.buffer = vec![0; 2 * len].into_boxed_slice();
                     }
                 }
-                Poll::Ready(Err(error)) => {
+                (_, Some(error)) | (Poll::Ready(Err(error)), None) => {
                     session.handle_error(broken(error));
                     moved = true;
                 }
-                Poll::Pending => {}
+                (Poll::Ready(Ok(())), None) => {
+                    session.handle_end();
+                    moved = true;
+                }
+                (Poll::Pending, None) => {}
             }
+        } else if let Some(error) = fault
+            && session.outcome().is_some()
+        {
+            session.handle_error(broken(error));
+            moved = true;
         }
         moved
     }
@@ -564,3 +567,7 @@ impl<R: Runtime> fmt::Debug for SessionTask<R> {
 fn broken(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Transport, "the session's connection broke").with_source(error)
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;
