@@ -107,7 +107,7 @@ impl<R: Drive> Client<R> {
     {
         let mut call = operation.into_call_in(Some(&self.inner.namespace))?;
         loop {
-            let mut answer = self.inner.begin(call, &self.times).await?;
+            let mut answer = self.inner.begin(call, &self.times, true).await?;
             if let Some(result) = poll_fn(|cx| answer.poll_item(cx)).await {
                 return result;
             }
@@ -134,11 +134,25 @@ impl<R: Drive> Client<R> {
         O: Operation,
         O::Decoder: Streaming,
     {
-        let (inner, times) = (self.inner.clone(), self.times);
+        self.carry(operation, self.times, true)
+    }
+
+    /// A stream whose requests are repeated, or not: there are machines that see to it themselves.
+    pub(crate) fn carry<O>(
+        &self,
+        operation: O,
+        times: CallTimeouts,
+        repeats: bool,
+    ) -> impl Stream<Item = Result<<O::Decoder as Decode>::Item, Error>> + Unpin + use<R, O>
+    where
+        O: Operation,
+        O::Decoder: Streaming,
+    {
+        let inner = self.inner.clone();
         let call = operation.into_call_in(Some(&inner.namespace));
         let open = move |call: Result<Call<O::Decoder>, Error>| {
             let inner = inner.clone();
-            async move { inner.begin(call?, &times).await }
+            async move { inner.begin(call?, &times, repeats).await }
         };
         Box::pin(Items::new(call, open))
     }
@@ -190,6 +204,7 @@ struct Attempts<'a> {
     request: &'a Request<Bytes>,
     verb: Verb,
     times: Times,
+    repeats: bool,
     started: Instant,
     end: Option<Instant>,
 }
@@ -290,6 +305,7 @@ impl<R: Drive> Inner<R> {
         &self,
         call: Call<D>,
         times: &CallTimeouts,
+        repeats: bool,
     ) -> Result<Answer<R, D>, Error> {
         let connector = &self.pool.connector;
         let runtime = &connector.runtime;
@@ -305,6 +321,7 @@ impl<R: Drive> Inner<R> {
             request: &request,
             verb,
             times,
+            repeats,
             started,
             end: deadlines.end(),
         };
@@ -363,7 +380,7 @@ impl<R: Drive> Inner<R> {
                 elapsed: runtime.now().saturating_duration_since(call.started),
                 sent,
             };
-            let again = outcome.and_then(|outcome| {
+            let again = outcome.filter(|_| call.repeats).and_then(|outcome| {
                 let repeat = Repeat::of(call.verb, call.request);
                 self.decide(repeat, attempt, Some(outcome), call.end)
             });

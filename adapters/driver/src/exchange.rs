@@ -96,7 +96,12 @@ impl<R: Drive, D: Decode> Answer<R, D> {
             // Faults of the exchange come out of its poll_item, after the items before them.
             match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.deadlines.handle_progress(self.alarm.now());
+                    let now = self.alarm.now();
+                    self.deadlines.handle_progress(now);
+                    // The alarm is asked in silence only, and there may be none.
+                    if self.deadlines.end().is_some_and(|end| end <= now) {
+                        return Poll::Ready(Some(Err(self.describe(Phase::Total.error()))));
+                    }
                     self.alarm.set(self.deadlines.poll_timeout());
                     if let Ok(data) = frame.into_data() {
                         self.record.received(data.len());

@@ -5,9 +5,10 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
+use kubewire::policy::{CallTimeouts, Timeout};
 use kubewire::reflect::logs::{LogEvent, LogFollower, LogOptions, LogWant};
 use kubewire::reflect::wait::{Wait, WaitError};
 use kubewire::reflect::{
@@ -96,7 +97,13 @@ struct Follow<R: Drive, M: Wanting, S, F> {
     alarm: Alarm<R>,
     request: Option<(WantId, S)>,
     open: F,
+    /// The caller has an event, and the server's time does not run.
+    paused: bool,
+    resumed: Instant,
 }
+
+/// How long a request is waited for at least after the caller was busy: what came meanwhile has a way to go.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl<R, M, S, F> Stream for Follow<R, M, S, F>
 where
@@ -110,6 +117,9 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<M::Event>> {
         let this = &mut *self;
+        if std::mem::take(&mut this.paused) {
+            this.resumed = this.alarm.now();
+        }
         loop {
             let now = this.alarm.now();
             if let Some(cancelled) = this.machine.poll_cancel()
@@ -122,6 +132,7 @@ where
             }
             // All of them before more input: that bounds what the machine holds.
             if let Some(event) = this.machine.poll_event() {
+                this.paused = true;
                 return Poll::Ready(Some(event));
             }
             if this.machine.is_ended() {
@@ -129,30 +140,44 @@ where
             }
             if let Some((id, want)) = this.machine.poll_want(now) {
                 this.request = Some((id, (this.open)(want)));
+            } else if this.request.is_none()
+                && let Some(event) = this.machine.poll_event()
+            {
+                // A request that cannot be built is told.
+                this.paused = true;
+                return Poll::Ready(Some(event));
             }
-            this.alarm.set(this.machine.poll_timeout());
-            if this.alarm.poll(cx).is_ready() {
-                this.machine.handle_timeout(this.alarm.now());
-                continue;
-            }
-            let Some((id, request)) = &mut this.request else {
-                return Poll::Pending;
-            };
-            let id = *id;
-            match Pin::new(request).poll_next(cx) {
-                Poll::Ready(Some(Ok(answer))) => this.machine.handle_answer(id, answer, now),
-                Poll::Ready(Some(Err(error))) => {
-                    if error.kind() != ErrorKind::Object {
-                        this.request = None;
+            // What is there comes before what is late: that the caller takes its time is no silence of the server.
+            if let Some((id, request)) = &mut this.request {
+                let id = *id;
+                let answer = Pin::new(request).poll_next(cx);
+                let now = this.alarm.now();
+                match answer {
+                    Poll::Ready(Some(Ok(answer))) => {
+                        this.machine.handle_answer(id, answer, now);
+                        continue;
                     }
-                    this.machine.handle_error(id, error, now);
+                    Poll::Ready(Some(Err(error))) => {
+                        if error.kind() != ErrorKind::Object {
+                            this.request = None;
+                        }
+                        this.machine.handle_error(id, error, now);
+                        continue;
+                    }
+                    Poll::Ready(None) => {
+                        this.request = None;
+                        this.machine.handle_end(id, now);
+                        continue;
+                    }
+                    Poll::Pending => {}
                 }
-                Poll::Ready(None) => {
-                    this.request = None;
-                    this.machine.handle_end(id, now);
-                }
-                Poll::Pending => return Poll::Pending,
             }
+            let grace = this.request.as_ref().map(|_| this.resumed + GRACE);
+            let timeout = this.machine.poll_timeout();
+            this.alarm
+                .set(timeout.map(|at| grace.map_or(at, |grace| at.max(grace))));
+            std::task::ready!(this.alarm.poll(cx));
+            this.machine.handle_timeout(this.alarm.now());
         }
     }
 }
@@ -267,11 +292,20 @@ impl<R: Drive> Client<R> {
         <M::Want as Operation>::Decoder: kubewire::Streaming,
     {
         let client = self.clone();
+        // The machine sees to both: how long an answer takes, and when to try again.
+        let times = CallTimeouts {
+            head: Timeout::None,
+            idle: Timeout::None,
+            total: Timeout::None,
+            ..self.times
+        };
         Follow {
             machine,
             alarm: Alarm::new(self.inner.pool.connector.runtime.clone()),
             request: None,
-            open: move |want| client.stream(want),
+            open: move |want| client.carry(want, times, false),
+            paused: false,
+            resumed: self.inner.pool.connector.runtime.now(),
         }
     }
 }

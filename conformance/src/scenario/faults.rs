@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::join;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kubewire::config::Config;
 use kubewire::policy::{CallTimeouts, Retry, Timeouts};
 use kubewire::session::{Abort, Outcome, SessionOptions, Timeout};
-use kubewire::{Endpoint, ErrorKind, ExecOperation};
+use kubewire::{Api, Endpoint, ErrorKind, ExecOperation};
 use kubewire_driver::Drive;
 
 use super::Need::Embedded;
@@ -28,6 +28,7 @@ driven! { Faults;
     a_reset_read_is_repeated: Embedded;
     stalled_reads_time_out: Embedded;
     a_total_ends_a_call_with_its_attempts: Embedded;
+    a_total_ends_what_never_pauses;
     a_total_of_the_client_leaves_watches_alone;
     a_server_that_vanishes_is_noticed_by_the_pong_deadline: Embedded;
     a_lost_connection_wakes_everybody: Embedded;
@@ -209,6 +210,30 @@ async fn a_total_ends_a_call_with_its_attempts<R: Drive>(env: &Env<R>) {
         "{error}"
     );
     assert!(env.runtime.now() - start < Duration::from_secs(20));
+}
+
+async fn a_total_ends_what_never_pauses<R: Drive>(env: &Env<R>) {
+    let log = "a line of a log that is written all the time\n".repeat(40_000);
+    let peer = Peer::http(move |_| answer(200, "", &log)).expect("a server");
+    let endpoint = Endpoint::parse(&format!("http://{}", peer.address())).expect("a URL");
+    let client = env.builder_with(Config::new(endpoint)).build();
+    let total = Duration::from_millis(300);
+    let client = client
+        .expect("a client")
+        .with_timeouts(CallTimeouts::total(total));
+    let logs = Api::<Pod>::namespaced("n").logs("p");
+    let mut lines = client.stream(logs.follow(true));
+    lines.next().await.expect("a line").expect("a line");
+    // What comes meanwhile is there when the stream is read again.
+    env.pause(total + Duration::from_millis(100)).await;
+    let mut rest = 0;
+    let error = loop {
+        match lines.next().await.expect("an error before the end") {
+            Ok(_) => rest += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error} after {rest}");
 }
 
 async fn a_total_of_the_client_leaves_watches_alone<R: Drive>(env: &Env<R>) {

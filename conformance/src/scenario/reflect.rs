@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kubewire::reflect::wait::{Wait, created, deleted, pod_ready};
-use kubewire::reflect::{ListMode, ReflectorConfig};
+use kubewire::reflect::{ListMode, ReflectEvent, ReflectorConfig};
 use kubewire::{ErrorKind, Patch};
 use kubewire_driver::{Cache, Drive};
 use serde_json::json;
@@ -23,6 +23,8 @@ driven! { Watch;
     a_cache_goes_on_after_a_cut: Embedded;
     a_cache_lists_again_when_its_version_has_expired: Embedded;
     a_cache_goes_on_after_a_restart: Embedded;
+    a_server_in_trouble_is_told_at_once: Embedded;
+    a_reader_who_takes_its_time_is_no_silence_of_the_server: Embedded;
     a_pods_readiness_and_end_are_awaited: Node;
     a_wait_that_is_in_vain_ends_at_its_deadline;
 }
@@ -165,6 +167,50 @@ async fn a_cache_goes_on_after_a_restart<R: Drive>(env: &Env<R>) {
         env.server().set_down(false);
     })
     .await;
+}
+
+/// The machine tries again by itself; a client that does so too would hide trouble, and multiply requests.
+async fn a_server_in_trouble_is_told_at_once<R: Drive>(env: &Env<R>) {
+    env.server().faults().fail_next(2, 503, "{}");
+    let events = env
+        .client
+        .reflect(env.api::<ConfigMap>(), ReflectorConfig::default());
+    let mut events = events.expect("valid requests");
+    let first = env.within(Duration::from_secs(20), events.next()).await;
+    let first = first.expect("an event").expect("it does not end");
+    assert!(matches!(first, ReflectEvent::Stale(_)), "{first:?}");
+    let ready =
+        async { while !matches!(events.next().await, Some(ReflectEvent::InitDone { .. })) {} };
+    let ready = env.within(Duration::from_mins(1), ready).await;
+    ready.expect("it goes on");
+}
+
+async fn a_reader_who_takes_its_time_is_no_silence_of_the_server<R: Drive>(env: &Env<R>) {
+    for name in ["a", "b", "c"] {
+        create_map(env, name, "green").await;
+    }
+    for mode in [ListMode::Paged, ListMode::Streaming] {
+        let short = Duration::from_secs(2);
+        let config = ReflectorConfig::default()
+            .list_mode(mode)
+            .answer_timeout(short)
+            .stream_pause(short);
+        let events = env.client.reflect(env.api::<ConfigMap>(), config);
+        let mut events = events.expect("valid requests");
+        let mut objects = 0;
+        loop {
+            let event = events.next().await.expect("it does not end");
+            assert!(!matches!(event, ReflectEvent::Stale(_)), "{event:?}");
+            if matches!(event, ReflectEvent::InitDone { .. }) {
+                break;
+            }
+            objects += usize::from(matches!(event, ReflectEvent::InitApply(_)));
+            if objects == 1 {
+                objects += 1;
+                env.pause(short + Duration::from_millis(500)).await;
+            }
+        }
+    }
 }
 
 async fn a_pods_readiness_and_end_are_awaited<R: Drive>(env: &Env<R>) {

@@ -54,7 +54,8 @@
 //!    bounds the memory.
 //! 3. [`poll_want`](Reflector::poll_want): send it. A [`Want`] is an [`Operation`](crate::Operation), so a client's
 //!    `stream` carries it.
-//! 4. Wait for the next item of the request or for [`poll_timeout`](Reflector::poll_timeout), whichever is first:
+//! 4. Wait for the next item of the request or for [`poll_timeout`](Reflector::poll_timeout), whichever is first; an item that
+//!    is there already is first even if the instant is long past, for that nobody asked is no silence of the server:
 //!    - an item: [`handle_answer`](Reflector::handle_answer);
 //!    - an error: [`handle_error`](Reflector::handle_error), and go on reading if it concerns one
 //!      [object](crate::ErrorKind::Object);
