@@ -8,7 +8,7 @@ mod io;
 mod meter;
 
 use std::future::Future;
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -33,7 +33,7 @@ use crate::suite::Backend;
 pub struct Mischief {
     /// Bytes come and go one at a time in the beginning of a connection, and in odd portions later.
     pub in_bits: bool,
-    /// Every other operation is pending for no reason, and wakes at once.
+    /// Every other operation is pending for no reason, and wakes at once. A socket that listens fails once.
     pub hesitant: bool,
     /// Nothing is written while there is something to be read: as if the peer took nothing before it has got rid of what
     /// it has to say.
@@ -179,30 +179,43 @@ impl<R: Host> Host for Rig<R> {
 }
 
 impl<R: Listen> Listen for Rig<R> {
-    type Listener = (R::Listener, Arc<Meter>);
+    type Listener = RigListener<R::Listener>;
     type Bind = Binding<R::Bind>;
 
     fn bind(&self, address: SocketAddr) -> Self::Bind {
         Binding {
             inner: self.inner.bind(address),
+            fails: self.mischief.hesitant,
             meter: self.meter.clone(),
         }
     }
 
     fn local_addr(listener: &Self::Listener) -> Result<SocketAddr> {
-        R::local_addr(&listener.0)
+        R::local_addr(&listener.inner)
     }
 
     fn poll_accept(
         listener: &mut Self::Listener,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Self::Io, SocketAddr)>> {
-        let meter = &listener.1;
-        R::poll_accept(&mut listener.0, cx).map_ok(|(io, peer)| {
+        if std::mem::take(&mut listener.fails) {
+            return Poll::Ready(Err(ErrorKind::OutOfMemory.into()));
+        }
+        let meter = &listener.meter;
+        R::poll_accept(&mut listener.inner, cx).map_ok(|(io, peer)| {
             meter.progress();
             (RigIo::new(io, Mischief::default(), meter.clone()), peer)
         })
     }
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct RigListener<L> {
+    inner: L,
+    /// The next connection cannot be taken.
+    fails: bool,
+    meter: Arc<Meter>,
 }
 
 /// A socket that is being bound.
@@ -211,18 +224,24 @@ impl<R: Listen> Listen for Rig<R> {
 pub struct Binding<B> {
     #[pin]
     inner: B,
+    fails: bool,
     meter: Arc<Meter>,
 }
 
 impl<L, B: Future<Output = Result<L>>> Future for Binding<B> {
-    type Output = Result<(L, Arc<Meter>)>;
+    type Output = Result<RigListener<L>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let meter = &*this.meter;
-        this.inner.poll(cx).map_ok(|listener| {
+        let (fails, meter) = (*this.fails, &*this.meter);
+        this.inner.poll(cx).map_ok(|inner| {
             meter.progress();
-            (listener, meter.clone())
+            let meter = meter.clone();
+            RigListener {
+                inner,
+                fails,
+                meter,
+            }
         })
     }
 }

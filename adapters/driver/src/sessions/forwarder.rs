@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream as _;
@@ -18,7 +19,13 @@ use kubewire::{Error, ErrorKind};
 
 use super::forward::{PortStream, TunnelHandle};
 use super::halves::{Reader, Writer};
+use crate::time::Alarm;
 use crate::{Client, Drive, Listen};
+
+/// After so many failures in a row a listener is given up.
+const MAX_FAILURES: u32 = 10;
+/// How long to wait after a failure of a listener.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Connections to ports of one pod, made when they are asked for.
 ///
@@ -174,13 +181,17 @@ impl<R: Drive + Listen> PortListener<R> {
     ///
     /// # Errors
     ///
-    /// It only returns when the listener itself fails.
+    /// It only returns when the listener fails, ten times in a row: too many open files, for instance, are a reason to wait a second,
+    /// not to end the connections that are there.
     pub async fn serve(&mut self, mut failed: impl FnMut(SocketAddr, Error)) -> Error {
         let mut connections = FuturesUnordered::new();
+        let mut failures = 0;
+        let mut pause = Alarm::new(self.forwarder.client.inner.pool.connector.runtime.clone());
         poll_fn(|cx| {
-            loop {
+            while failures == 0 || pause.poll(cx).is_ready() {
                 match R::poll_accept(&mut self.listener, cx) {
                     Poll::Ready(Ok((io, peer))) => {
+                        failures = 0;
                         let (forwarder, port) = (self.forwarder.clone(), self.port);
                         connections
                             .push(async move { (peer, serve_one(forwarder, io, port).await) });
@@ -189,10 +200,17 @@ impl<R: Drive + Listen> PortListener<R> {
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {
                     }
                     Poll::Ready(Err(error)) => {
-                        let failure = Error::new(ErrorKind::Transport, "the listener failed");
-                        return Poll::Ready(failure.with_source(error));
+                        failures += 1;
+                        if failures >= MAX_FAILURES {
+                            let failure = Error::new(ErrorKind::Transport, "the listener failed");
+                            return Poll::Ready(failure.with_source(error));
+                        }
+                        pause.set(pause.now().checked_add(PAUSE));
                     }
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        failures = 0;
+                        break;
+                    }
                 }
             }
             while let Poll::Ready(Some((peer, result))) = Pin::new(&mut connections).poll_next(cx) {
