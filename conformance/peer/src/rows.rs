@@ -354,7 +354,8 @@ pub const GROWTH: &[Row] = &[
         Unit::Sessions,
         16,
         1,
-    ),
+    )
+    .floor(),
     row(
         "10 exec sessions of 16 MiB",
         Work::ExecStdout,
@@ -362,7 +363,8 @@ pub const GROWTH: &[Row] = &[
         16,
         1,
     )
-    .parallel(10),
+    .parallel(10)
+    .floor(),
     row(
         "100 exec sessions of 16 MiB",
         Work::ExecStdout,
@@ -370,5 +372,6 @@ pub const GROWTH: &[Row] = &[
         16,
         1,
     )
-    .parallel(100),
+    .parallel(100)
+    .floor(),
 ];

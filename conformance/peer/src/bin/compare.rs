@@ -186,6 +186,7 @@ fn print_row(row: &Row, options: &Options, server: &Server) {
             ("kubewire-tokio", tokio),
             ("kubewire-smol", smol),
             ("kube 5", peer),
+            ("floor", floor),
         ];
         for (name, column) in clients
             .into_iter()

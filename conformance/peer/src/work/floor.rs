@@ -1,6 +1,7 @@
 //! What the work costs without a Kubernetes client: the parser alone, the socket alone, the WebSocket alone.
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -70,7 +71,8 @@ impl Floor {
             }
             Work::LogBytes => log(job).await,
             Work::ExecStdout | Work::ForwardDown | Work::ExecStdin | Work::ForwardUp => {
-                session(job).await
+                let sessions = (0..job.parallel).map(|_| session(job));
+                join_all(sessions).await.into_iter().sum()
             }
             _ => panic!("this has no floor"),
         };
@@ -128,7 +130,7 @@ async fn get(job: &Job) -> usize {
         }
         job.size * job.times / job.parallel
     });
-    futures_util::future::join_all(each).await.into_iter().sum()
+    join_all(each).await.into_iter().sum()
 }
 
 async fn log(job: &Job) -> usize {
