@@ -189,6 +189,10 @@ impl<R: Drive> Client<R> {
         }
     }
 
+    pub(crate) fn runtime(&self) -> &R {
+        &self.inner.pool.connector.runtime
+    }
+
     /// The namespace of operations that do not name one.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -266,7 +270,8 @@ impl<R: Drive> Inner<R> {
     async fn reauthorize(
         &self,
         request: &Request<Bytes>,
-        (old, shown): (&Authorization, u64),
+        old: &Authorization,
+        shown: u64,
     ) -> Option<Authorization> {
         let connector = &self.pool.connector;
         if self.signer.may_retry(old.generation, &connector.runtime) {
@@ -364,7 +369,7 @@ impl<R: Drive> Inner<R> {
                 Ok((response, _)) if response.status() == StatusCode::UNAUTHORIZED => {
                     if let Some(old) = authorization.as_ref().filter(|_| !refreshed) {
                         refreshed = true;
-                        if let Some(new) = self.reauthorize(call.request, (old, shown)).await {
+                        if let Some(new) = self.reauthorize(call.request, old, shown).await {
                             authorization = Some(new);
                             record.reauthorizing();
                             continue;

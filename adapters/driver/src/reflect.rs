@@ -266,7 +266,7 @@ impl<R: Drive> Client<R> {
         mut wait: Wait<K>,
     ) -> Result<Result<(), WaitError>, Error> {
         let mut events = self.reflect(api, config)?;
-        let mut alarm = Alarm::new(self.inner.pool.connector.runtime.clone());
+        let mut alarm = Alarm::new(self.runtime().clone());
         Ok(poll_fn(|cx| {
             loop {
                 if let Some(outcome) = wait.poll_outcome() {
@@ -301,11 +301,11 @@ impl<R: Drive> Client<R> {
         };
         Follow {
             machine,
-            alarm: Alarm::new(self.inner.pool.connector.runtime.clone()),
+            alarm: Alarm::new(self.runtime().clone()),
             request: None,
             open: move |want| client.carry(want, times, false),
             paused: false,
-            resumed: self.inner.pool.connector.runtime.now(),
+            resumed: self.runtime().now(),
         }
     }
 }

@@ -85,21 +85,13 @@ impl<K: Object> Reflector<K> {
     /// When to give up waiting for more.
     pub(super) fn deadline(&self, out: &Out) -> (Instant, &'static str) {
         let config = &self.config;
+        let answer = after(out.heard, config.answer_timeout);
         if self.facts.tells_heads && !out.opened && !out.spoke {
-            return (
-                after(out.heard, config.answer_timeout),
-                "no answer has come",
-            );
+            return (answer, "no answer has come");
         }
         match out.ask {
-            Ask::Page { .. } => (
-                after(out.heard, config.answer_timeout),
-                "the list is silent",
-            ),
-            Ask::Stream if !out.opened && !out.spoke => (
-                after(out.heard, config.answer_timeout),
-                "no answer has come",
-            ),
+            Ask::Page { .. } => (answer, "the list is silent"),
+            Ask::Stream if !out.opened && !out.spoke => (answer, "no answer has come"),
             Ask::Stream => {
                 let pause = after(out.heard, config.stream_pause);
                 let total = after(out.started, config.stream_timeout);

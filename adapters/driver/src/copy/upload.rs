@@ -70,7 +70,7 @@ impl<R: Drive> Client<R> {
             sent: 0,
             left: 0,
             padding: 0,
-            alarm: Alarm::new(self.inner.pool.connector.runtime.clone()),
+            alarm: Alarm::new(self.runtime().clone()),
             waiting: false,
             copied: Copied::default(),
         })

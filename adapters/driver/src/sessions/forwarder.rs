@@ -139,7 +139,7 @@ impl<R: Drive> Forwarder<R> {
         let failed = |error: io::Error| {
             Error::new(ErrorKind::Transport, format!("cannot listen on {local}")).with_source(error)
         };
-        let runtime = &self.client.inner.pool.connector.runtime;
+        let runtime = self.client.runtime();
         let listener = runtime.bind(local).await.map_err(failed)?;
         let local = R::local_addr(&listener).map_err(failed)?;
         Ok(PortListener {
@@ -186,7 +186,7 @@ impl<R: Drive + Listen> PortListener<R> {
     pub async fn serve(&mut self, mut failed: impl FnMut(SocketAddr, Error)) -> Error {
         let mut connections = FuturesUnordered::new();
         let mut failures = 0;
-        let mut pause = Alarm::new(self.forwarder.client.inner.pool.connector.runtime.clone());
+        let mut pause = Alarm::new(self.forwarder.client.runtime().clone());
         poll_fn(|cx| {
             while failures == 0 || pause.poll(cx).is_ready() {
                 match R::poll_accept(&mut self.listener, cx) {
