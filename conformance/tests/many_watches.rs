@@ -85,7 +85,7 @@ async fn share_connections<R: Drive>(server: &Server, client: Client<R>, runtime
     for watch in &mut watches {
         let mut last = None;
         while last.as_deref() != Some("20") {
-            let event = within(&runtime, Duration::from_secs(10), watch.next())
+            let event = within(&runtime, Duration::from_mins(1), watch.next())
                 .await
                 .expect("an event in time");
             if let WatchEvent::Modified(map) = event.expect("an event").expect("which decodes") {

@@ -175,7 +175,7 @@ async fn connections_and_retries_are_told<R: Drive>(server: &Server, _: Client<R
             lines.extend(log.take());
         }
     };
-    let wait = harness::within(&runtime, Duration::from_secs(10), wait).await;
+    let wait = harness::within(&runtime, Duration::from_mins(1), wait).await;
     assert!(wait.is_some(), "the session's end is told");
 
     let (client, log) = observed(server, runtime);

@@ -193,7 +193,7 @@ async fn a_watch_ends_in_time_without_an_error<E: Calls>(env: &E) {
 
 async fn a_watch_of_a_version_long_gone_is_expired<E: Calls>(env: &E) {
     let watch = env.api::<ConfigMap>().watch().resource_version("1");
-    let mut events = env.stream(watch.timeout_seconds(5));
+    let mut events = env.stream(watch.timeout_seconds(30));
     let mut error = None;
     while let Some(event) = events.next().await {
         error = event.err();

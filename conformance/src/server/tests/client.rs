@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::Server;
 
 /// No wait of a test is longer.
-pub(super) const LIMIT: Duration = Duration::from_secs(8);
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Client {

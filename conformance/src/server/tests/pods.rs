@@ -16,7 +16,7 @@ fn a_pod_lives_and_its_life_can_be_watched() {
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
     let mut events = client.open(
         "GET",
-        &format!("{PODS}?watch=true&resourceVersion={version}&timeoutSeconds=8"),
+        &format!("{PODS}?watch=true&resourceVersion={version}&timeoutSeconds=60"),
         &[],
         b"",
     );
@@ -84,9 +84,11 @@ fn pods_end_gracefully() {
     let begun = Instant::now();
     let terminating = client.delete(&format!("{PODS}/stubborn")).ok();
     assert_eq!(terminating["metadata"]["deletionGracePeriodSeconds"], 1);
-    client.delete(&format!("{PODS}/polite")).ok();
+    // Longer than this test waits: it goes because it is asked to.
+    client
+        .delete(&format!("{PODS}/polite?gracePeriodSeconds=600"))
+        .ok();
     client.until(&format!("{PODS}/polite"), |a| a.status == 404);
-    assert!(begun.elapsed() < Duration::from_secs(1));
     client.until(&format!("{PODS}/stubborn"), |a| a.status == 404);
     assert!(
         begun.elapsed() >= Duration::from_millis(900),

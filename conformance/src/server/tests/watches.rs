@@ -69,7 +69,7 @@ fn selectors_turn_changes_into_arrivals_and_departures() {
             &json!({"metadata": {"name": "leaver", "labels": {"sel": "out"}}}),
         )
         .ok();
-    let mut events = watch(&client, "labelSelector=sel%3Din&timeoutSeconds=5");
+    let mut events = watch(&client, "labelSelector=sel%3Din&timeoutSeconds=60");
     client
         .patch("merge", &path, r#"{"metadata":{"labels":{"sel":"in"}}}"#)
         .ok();
@@ -101,7 +101,7 @@ fn initial_events_end_with_a_bookmark() {
             .post(MAPS, &config_map(&format!("m{i}"), &json!({})))
             .ok();
     }
-    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=5";
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=60";
     let mut events = watch(&client, query);
     let initial: Vec<String> = (0..3)
         .map(|_| name(&events.event().unwrap().1).to_owned())
@@ -249,7 +249,7 @@ fn other_representations() {
     let open = |accept: &str| {
         client.open(
             "GET",
-            &format!("{MAPS}?watch=true&timeoutSeconds=2"),
+            &format!("{MAPS}?watch=true&timeoutSeconds=60"),
             &[("Accept", accept)],
             b"",
         )
