@@ -236,3 +236,7 @@ impl<Io: Read + Write + Unpin> Write for TlsStream<Io> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
