@@ -89,6 +89,8 @@ pub struct Job {
     pub parallel: usize,
     /// Against whom.
     pub target: Target,
+    /// The server's process.
+    pub server: u32,
 }
 
 /// What was done, as the work itself counts it.
@@ -109,6 +111,8 @@ pub struct Figures {
     pub units: usize,
     /// CPU time of the process, of user and system.
     pub cpu: Duration,
+    /// CPU time of the server at the same time; zero where the system does not tell.
+    pub server: Duration,
     /// Time on the wall.
     pub wall: Duration,
     /// Allocations, if they were counted.
@@ -121,26 +125,51 @@ pub struct Figures {
     pub resident: usize,
 }
 
-/// Clocks of this process.
+/// Clocks of this process and the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
     cpu: Duration,
+    server: (u32, Duration),
     wall: Instant,
 }
 
 impl Clocks {
     /// Now.
     #[must_use]
-    pub fn start() -> Self {
-        let (cpu, wall) = (cpu(), Instant::now());
-        Self { cpu, wall }
+    pub fn start(server: u32) -> Self {
+        Self {
+            server: (server, cpu_of(server)),
+            cpu: cpu(),
+            wall: Instant::now(),
+        }
     }
 
-    /// CPU time and time on the wall since the start.
+    /// The times since the start.
     #[must_use]
-    pub fn stop(self) -> (Duration, Duration) {
-        (cpu().saturating_sub(self.cpu), self.wall.elapsed())
+    pub fn stop(self) -> Figures {
+        let (wall, cpu) = (self.wall.elapsed(), cpu().saturating_sub(self.cpu));
+        let (server, before) = self.server;
+        Figures {
+            cpu,
+            server: cpu_of(server).saturating_sub(before),
+            wall,
+            ..Figures::default()
+        }
     }
+}
+
+/// The CPU time of the threads that a process has.
+fn cpu_of(process: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    let times = threads
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|thread| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse().ok()
+        });
+    times.map(Duration::from_nanos).sum()
 }
 
 fn cpu() -> Duration {

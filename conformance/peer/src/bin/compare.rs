@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use kubewire_peer::job::{Client, Figures, Job, Target};
 use kubewire_peer::rows::{GROWTH, ROWS, Row, Transport, Unit};
@@ -129,6 +130,7 @@ fn print_row(row: &Row, options: &Options, server: &Server) {
         times: row.times,
         parallel: row.parallel,
         target: server.target(row.transport),
+        server: server.child.id(),
     };
     let clients = row.clients();
     let mut runs: Vec<Vec<Figures>> = clients.iter().map(|_| Vec::new()).collect();
@@ -203,12 +205,16 @@ fn print_each(name: &str, row: &Row, column: &Column) {
         Unit::Watches | Unit::Sessions => float(row.parallel as u64),
         Unit::Requests | Unit::Bytes | Unit::Events => float(column.figures.units as u64),
     };
+    let figures = &column.figures;
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / units;
     println!(
-        "|   {name} | each: {:.1} us CPU, {:.1} KiB peak heap, {:.1} KiB resident; {} connections |",
-        column.figures.cpu.as_secs_f64() * 1e6 / units,
+        "|   {name} | each: {:.1} us CPU, {:.1} us with the server's, {:.1} us on the wall, {:.1} KiB peak heap, {:.1} KiB resident; {} connections |",
+        each(figures.cpu),
+        each(figures.cpu + figures.server),
+        each(figures.wall),
         float(column.counted.peak) / 1024.0 / units,
-        float(column.figures.resident as u64) / 1024.0 / units,
-        column.figures.sockets,
+        float(figures.resident as u64) / 1024.0 / units,
+        figures.sockets,
     );
 }
 

@@ -84,13 +84,11 @@ fn figures(job: &Job, count: Count, run: &mut dyn FnMut(&Job) -> Done) -> Figure
     run(&warm);
     let resident = crate::job::resident();
     let mut done = Done::default();
-    let clocks = Clocks::start();
+    let clocks = Clocks::start(job.server);
     let (allocations, peak) = count(&mut || done = run(job));
-    let (cpu, wall) = clocks.stop();
+    let times = clocks.stop();
     Figures {
         units: done.units,
-        cpu,
-        wall,
         allocations,
         peak,
         sockets: if held {
@@ -103,6 +101,7 @@ fn figures(job: &Job, count: Count, run: &mut dyn FnMut(&Job) -> Done) -> Figure
         } else {
             0
         },
+        ..times
     }
 }
 
