@@ -175,7 +175,7 @@ impl PortStream {
         self.writer.write_all(data).await
     }
 
-    /// Ends what this side sends; the pod can go on to write.
+    /// Ends what this side sends. Not every node tells the pod so: see [`Tunnel`](kubewire::session::Tunnel#the-end-of-input).
     ///
     /// # Errors
     ///

@@ -284,7 +284,7 @@ impl<Io: Read + Write + Unpin> Copy<Io> {
             ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()))?;
             self.up = 0..buffer.filled().len();
             if self.up.is_empty() {
-                // Without a half-close the pod is not told; its answer still comes.
+                // Without a half-close the node is not told; the pod's answer still comes.
                 let _ = writer.finish();
                 self.writer = None;
             }

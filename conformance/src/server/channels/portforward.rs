@@ -13,8 +13,8 @@ use super::super::status::{Failure, Result};
 use super::session::{Gone, Session};
 
 const CHUNK: usize = 32 << 10;
-/// How long a real runtime takes to notice that the pod closed.
-const CLOSE_DELAY: Duration = Duration::from_secs(1);
+/// How long a real runtime waits for one side after the other has ended.
+pub(super) const CLOSE_DELAY: Duration = Duration::from_secs(1);
 
 /// The ports of the query.
 pub(super) fn ports(call: &Call) -> Result<Vec<u16>> {

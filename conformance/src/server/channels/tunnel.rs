@@ -1,15 +1,17 @@
-//! Port-forward over SPDY in WebSocket messages: many connections, each with a half-close of its own.
+//! Port-forward over SPDY in WebSocket messages: many connections, each with ends of its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::super::node::pipe;
 use super::super::node::pod::Pod;
-use super::portforward::refused;
+use super::portforward::{CLOSE_DELAY, refused};
 use super::session::{Gone, Session};
 use super::spdy::{CANCEL, Decoder, Encoder, Frame, PROTOCOL_ERROR};
 
@@ -21,7 +23,14 @@ struct Stream {
     request: String,
     port: u16,
     is_data: bool,
-    input: Option<pipe::Writer>,
+    input: Option<Input>,
+}
+
+/// What the client sends to a pod, until it ends that.
+struct Input {
+    writer: pipe::Writer,
+    /// Gets the writer then.
+    ended: oneshot::Sender<pipe::Writer>,
 }
 
 type Outbox = mpsc::Sender<Vec<Bytes>>;
@@ -112,11 +121,15 @@ impl Tunnel {
                     return Ok(());
                 };
                 let failed = match &entry.input {
-                    Some(input) if !bytes.is_empty() => input.write(&bytes).await.is_err(),
+                    Some(input) if !bytes.is_empty() => input.writer.write(&bytes).await.is_err(),
                     _ => false,
                 };
-                if last || failed {
+                if failed {
                     entry.input = None;
+                }
+                if last && let Some(input) = entry.input.take() {
+                    // The pod may have ended first.
+                    let _ = input.ended.send(input.writer);
                 }
                 Ok(())
             }
@@ -180,19 +193,46 @@ impl Tunnel {
             self.streams.remove(&error);
             return Ok(());
         };
+        let (sender, ended) = oneshot::channel();
         if let Some(entry) = self.streams.get_mut(&data) {
-            entry.input = Some(connection.writer);
+            entry.input = Some(Input {
+                writer: connection.writer,
+                ended: sender,
+            });
         }
+        let outbox = self.outbox.clone();
         self.forwards
-            .spawn(forward(data, error, connection.reader, self.outbox.clone()));
+            .spawn(forward(data, error, connection.reader, ended, outbox));
         Ok(())
     }
 }
 
 /// Takes what the pod sends to the client; the end of it is the end of both streams.
-async fn forward(data: u32, error: u32, reader: pipe::Reader, outbox: Outbox) -> (u32, u32) {
+///
+/// As with containerd the pod is not told that the client has ended its side. It has a second to go on in (here: after
+/// each piece, since tests may be slow), then the connection is closed.
+async fn forward(
+    data: u32,
+    error: u32,
+    reader: pipe::Reader,
+    ended: oneshot::Receiver<pipe::Writer>,
+    outbox: Outbox,
+) -> (u32, u32) {
+    let mut ended = ended.fuse();
+    let mut left = None;
     loop {
-        let bytes = reader.read(CHUNK).await;
+        let bytes = if left.is_some() {
+            let rest = timeout(CLOSE_DELAY, reader.read(CHUNK)).await;
+            rest.unwrap_or_default()
+        } else {
+            tokio::select! {
+                bytes = reader.read(CHUNK) => bytes,
+                Ok(writer) = &mut ended => {
+                    left = Some(writer);
+                    continue;
+                }
+            }
+        };
         let last = bytes.is_empty();
         if outbox
             .send(Encoder::data(data, &bytes, last))

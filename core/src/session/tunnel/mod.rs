@@ -102,7 +102,7 @@ impl ConnectionFault {
 /// | connect | [`open`](Self::open) |
 /// | read | [`poll_data`](Self::poll_data), [`is_finished`](Self::is_finished), then [`error`](Self::error) |
 /// | write | [`send`](Self::send) |
-/// | half-close | [`finish`](Self::finish): the pod reads the end, and can go on to write |
+/// | half-close | [`finish`](Self::finish); see [the end of input](#the-end-of-input) |
 /// | close one's ears | [`discard`](Self::discard) |
 /// | close | [`release`](Self::release): has to be called for every connection in the end |
 ///
@@ -114,6 +114,12 @@ impl ConnectionFault {
 /// `4k + 3` for the data. Nothing waits for an answer: data may follow at once. The node connects
 /// when both streams are there; if it cannot, that is a [`fault`](Self::fault) of this connection
 /// only.
+///
+/// # The end of input
+///
+/// The protocol has a half-close in both directions, but nodes need not pass it on. containerd does not: the pod never
+/// reads the end, and a second later its connection is closed. What the pod says within that second arrives; an answer that it
+/// begins only at the end of its input does not. Protocols that say how long a message is (HTTP) do not notice.
 ///
 /// # Flow control
 ///
