@@ -125,13 +125,14 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         summaries.push((name, table.summary));
         let scenarios: Vec<Value> = table.reports.iter().map(Report::to_json).collect();
         runs.push(json!({"runtime": name, "fault": result.err(), "scenarios": scenarios}));
+        // After each runtime, so that what was found is not lost with a later one.
+        if let Some(path) = &options.json {
+            let report = json!({"server": site.config.endpoint.to_string(), "runs": runs});
+            std::fs::write(path, format!("{report:#}\n"))?;
+        }
     }
     for (name, summary) in summaries {
         println!("{name:<14} {summary}");
-    }
-    if let Some(path) = &options.json {
-        let report = json!({"server": site.config.endpoint.to_string(), "runs": runs});
-        std::fs::write(path, format!("{report:#}\n"))?;
     }
     Ok(well)
 }

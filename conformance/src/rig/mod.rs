@@ -304,7 +304,8 @@ async fn watched<R: Runtime, T>(
             sleep(meter::QUIET).await;
             if meter.moved() == before {
                 meter.prod();
-                sleep(Duration::from_millis(100)).await;
+                // Long enough for the tasks; short, for something may happen at a real server just now.
+                sleep(Duration::from_millis(20)).await;
                 meter.end_of_prod();
             }
         }

@@ -37,7 +37,7 @@ async fn start<R: Drive>(env: &Env<R>, script: &str, options: serde_json::Value)
 }
 
 /// Reads until the text holds what is looked for.
-async fn until<R: Drive>(env: &Env<R>, reader: &mut Reader, wanted: &str) -> String {
+pub(super) async fn until<R: Drive>(env: &Env<R>, reader: &mut Reader, wanted: &str) -> String {
     let mut text = Vec::new();
     let read = async {
         while !String::from_utf8_lossy(&text).contains(wanted) {

@@ -332,10 +332,15 @@ async fn a_large_list_is_the_same_compressed_and_not<E: Calls>(env: &E) {
     for n in 0..20 {
         create_map(env, &format!("m-{n}"), &format!("{n} ").repeat(8000)).await;
     }
-    let list = |gzip| env.send(env.api::<ConfigMap>().list().accept_gzip(gzip));
-    let plain = list(false).await.expect("a list").items;
-    let inflated = list(true).await.expect("a list").items;
-    assert!(plain.len() >= 20 && plain == inflated);
+    let list = async |gzip| {
+        let list = env.api::<ConfigMap>().list().accept_gzip(gzip);
+        let mut items = env.send(list).await.expect("a list").items;
+        let own = |name: &String| name.starts_with("m-");
+        items.retain(|map| map.metadata.name.as_ref().is_some_and(own));
+        items
+    };
+    let plain = list(false).await;
+    assert!(plain.len() == 20 && plain == list(true).await);
 }
 
 async fn a_collection_is_deleted_by_its_selector<E: Calls>(env: &E) {

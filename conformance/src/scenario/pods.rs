@@ -94,7 +94,7 @@ pub(super) async fn until_pod<E: Calls>(env: &E, name: &str, holds: impl Fn(&Pod
         loop {
             let watch = env.api::<Pod>().watch();
             let watch = watch.fields(format!("metadata.name={name}"));
-            let mut events = env.stream(watch.timeout_seconds(60));
+            let mut events = env.stream(watch.timeout_seconds(45));
             while let Some(event) = events.next().await {
                 if let WatchEvent::Added(pod) | WatchEvent::Modified(pod) = event.expect("an event")
                     && holds(&pod)

@@ -437,9 +437,9 @@ async fn a_custom_resource_is_served_once_it_is_defined<E: Calls>(env: &E) {
     let used = async {
         let mut widget = Dynamic::new(&widgets, "w");
         widget.set("spec", &json!({"size": 3}))?;
-        // It takes a moment until it is served.
+        // It takes a moment until it is served, and another until the server's cache of it is filled.
         while let Err(error) = env.send(api.list()).await {
-            if !error.is_not_found() {
+            if !error.is_not_found() && !error.is_too_many_requests() {
                 return Err(error);
             }
             env.pause(Duration::from_millis(100)).await;

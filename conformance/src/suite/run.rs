@@ -301,7 +301,11 @@ thread_local! {
 async fn farewell<E: Calls>(keeper: &E) -> Result<(), String> {
     let mut left = MADE.take();
     let gone = async {
-        while let Some(name) = left.last() {
+        // On blocking sockets nothing else ends this.
+        let end = Instant::now() + FAREWELL;
+        while let Some(name) = left.last()
+            && Instant::now() < end
+        {
             match keeper.send(api().get(name).optional()).await {
                 Ok(None) => drop(left.pop()),
                 // Perhaps its deletion failed.
@@ -318,8 +322,8 @@ async fn farewell<E: Calls>(keeper: &E) -> Result<(), String> {
             }
         }
     };
-    let in_time = keeper.within(FAREWELL, gone).await.is_some();
-    if in_time {
+    keeper.within(FAREWELL, gone).await;
+    if left.is_empty() {
         Ok(())
     } else {
         Err(format!(
