@@ -24,7 +24,7 @@ use crate::time::Alarm;
 const CHUNK: usize = 16 << 10;
 /// Bytes read at once in a session that carries much.
 const MAX_CHUNK: usize = 64 << 10;
-/// Rounds of write and read before other tasks get their turn, so that what was read is still in the processor's cache.
+/// Rounds of write and read before other tasks get their turn.
 const BUDGET: usize = 8;
 
 /// A machine of any protocol. They have the same methods; only their types tell them apart.
@@ -246,6 +246,10 @@ pub(crate) struct State {
     handles: usize,
     /// A handle asked to close; the task knows the time.
     close: bool,
+    /// A reader was told of data, and no handle has looked since.
+    told: bool,
+    /// The task reads on when a handle has looked, so that little waits, in the processor's cache.
+    held_back: bool,
 }
 
 /// The waker of each channel's one waiter.
@@ -282,11 +286,26 @@ impl State {
         ]
     }
 
+    /// Whether to read on only when a handle has looked. Not if anybody waits for what may come behind.
+    fn hold_back(&mut self) -> bool {
+        self.held_back = self.told
+            && self.session.buffered() >= MAX_CHUNK
+            && self.session.poll_transmit().is_none()
+            && self.readers.is_empty()
+            && self.writers.is_empty()
+            && self.outcome.is_empty();
+        self.held_back
+    }
+
     /// Collects who is to be woken for what has happened. They are woken after the lock is gone.
     fn collect(&mut self, wake: &mut Vec<Waker>) {
         while let Some(event) = self.session.poll_event() {
             match event {
-                Happened::Readable(channel) => wake.extend(self.readers.remove(&channel)),
+                Happened::Readable(channel) => {
+                    let reader = self.readers.remove(&channel);
+                    self.told |= reader.is_some();
+                    wake.extend(reader);
+                }
                 Happened::Writable(channel) => wake.extend(self.writers.remove(&channel)),
                 Happened::Failed(channel) => {
                     wake.extend(self.readers.remove(&channel));
@@ -326,6 +345,8 @@ impl Shared {
                 outcome: Vec::new(),
                 handles: 0,
                 close: false,
+                told: false,
+                held_back: false,
             }),
         }
     }
@@ -338,10 +359,19 @@ impl Shared {
         self.lock().session.handle_input(bytes, now);
     }
 
+    /// The state, for a handle. The task is to be woken after it if that has waited for a look.
+    fn visit(&self) -> (MutexGuard<'_, State>, Option<Waker>) {
+        let mut state = self.lock();
+        state.told = false;
+        let held_back = std::mem::take(&mut state.held_back);
+        let driver = if held_back { state.driver.take() } else { None };
+        (state, driver)
+    }
+
     /// Does something to the session for a handle, then lets the task and the other handles know.
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let mut wake = Vec::new();
-        let mut state = self.lock();
+        let (mut state, driver) = self.visit();
+        let mut wake = Vec::from_iter(driver);
         let (before, timeout) = (state.chores(), state.session.poll_timeout());
         let result = change(&mut state);
         state.collect(&mut wake);
@@ -390,7 +420,11 @@ impl Handle {
 
     /// Looks without changing anything.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.lock())
+        let (mut state, driver) = self.0.visit();
+        let result = look(&mut state);
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+        result
     }
 }
 
@@ -434,15 +468,18 @@ impl<R: Runtime> SessionTask<R> {
 
     /// One round: write what the transport takes, read once. Whether anything moved.
     fn round(&mut self, state: &mut State, cx: &mut Context<'_>) -> bool {
+        // What waits to be read counts before the time that has passed meanwhile.
+        let held_back = std::mem::take(&mut state.held_back);
         let session = &mut state.session;
         let mut moved = false;
         if std::mem::take(&mut state.close) {
             session.close(self.alarm.now());
             moved = true;
         }
-        if session
-            .poll_timeout()
-            .is_some_and(|at| at <= self.alarm.now())
+        if !held_back
+            && session
+                .poll_timeout()
+                .is_some_and(|at| at <= self.alarm.now())
         {
             session.handle_timeout(self.alarm.now());
             moved = true;
@@ -524,7 +561,7 @@ where
             state.collect(&mut wake);
             if state.session.is_closed() {
                 result = Some(Poll::Ready(()));
-            } else if !moved {
+            } else if state.hold_back() || !moved {
                 this.alarm.set(state.session.poll_timeout());
                 match &mut state.driver {
                     Some(known) => known.clone_from(cx.waker()),
@@ -532,6 +569,8 @@ where
                 }
                 if this.alarm.poll(cx).is_pending() {
                     result = Some(Poll::Pending);
+                } else {
+                    state.held_back = false;
                 }
             }
             drop(state);

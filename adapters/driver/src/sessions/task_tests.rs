@@ -2,6 +2,10 @@
 
 use std::future::{Pending, Ready, ready};
 use std::io;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Wake;
+use std::time::Duration;
 
 use hyper::rt::ReadBufCursor;
 use kubewire::Limits;
@@ -11,12 +15,26 @@ use kubewire::session::{SessionOptions, Streams};
 use super::*;
 use crate::observe::Telemetry;
 
-#[derive(Clone)]
-struct Nowhere;
+/// A runtime without a network, whose time passes when it is told.
+struct Nowhere<Io> {
+    begun: Instant,
+    seconds: Arc<AtomicU64>,
+    io: PhantomData<Io>,
+}
 
-impl Runtime for Nowhere {
-    type Io = Closed;
-    type Dial = Ready<io::Result<Closed>>;
+impl<Io> Clone for Nowhere<Io> {
+    fn clone(&self) -> Self {
+        Self {
+            begun: self.begun,
+            seconds: self.seconds.clone(),
+            io: PhantomData,
+        }
+    }
+}
+
+impl<Io: Read + Write + Unpin + 'static> Runtime for Nowhere<Io> {
+    type Io = Io;
+    type Dial = Ready<io::Result<Io>>;
     type Sleep = Pending<()>;
 
     fn dial(&self, _: &str, _: u16) -> Self::Dial {
@@ -25,6 +43,10 @@ impl Runtime for Nowhere {
 
     fn sleep_until(&self, _: Instant) -> Self::Sleep {
         std::future::pending()
+    }
+
+    fn now(&self) -> Instant {
+        self.begun + Duration::from_secs(self.seconds.load(Ordering::Relaxed))
     }
 }
 
@@ -70,17 +92,31 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     [&[0x80 | opcode, len], payload].concat()
 }
 
-fn outcome_of(said: Vec<u8>) -> Outcome {
-    let (streams, now) = (Streams::new().stdin().stdout(), Instant::now());
-    let (options, limits) = (SessionOptions::default(), Limits::default());
-    let session = Session::new(Exec::new(streams), Subprotocol::V5, &options, &limits, now);
+/// An exec session over a transport, and the time.
+fn session<Io>(said: Io) -> (Handle, SessionTask<Nowhere<Io>>, Arc<AtomicU64>)
+where
+    Io: Read + Write + Unpin + 'static,
+{
+    let runtime = Nowhere {
+        begun: Instant::now(),
+        seconds: Arc::default(),
+        io: PhantomData,
+    };
+    let (streams, limits) = (Streams::new().stdin().stdout(), Limits::default());
+    let options = SessionOptions::default().idle_timeout(Duration::from_secs(10));
+    let exec = Exec::new(streams);
+    let session = Session::new(exec, Subprotocol::V5, &options, &limits, runtime.begun);
     let shared = Arc::new(Shared::new(AnySession::Exec(session)));
+    let open = Telemetry::default().connected(false, true, Duration::ZERO);
     let handle = Handle::new(shared.clone());
+    let task = SessionTask::new(runtime.clone(), Transport::plain(said), shared, open);
+    (handle, task, runtime.seconds)
+}
+
+fn outcome_of(said: Vec<u8>) -> Outcome {
+    let (handle, mut task, _) = session(Closed { said });
     let sent = handle.with(|state| state.session.send(Channel::Number(0), b"input"));
     assert_eq!(sent.unwrap(), 5);
-    let open = Telemetry::default().connected(false, true, std::time::Duration::ZERO);
-    let io = Transport::plain(Closed { said });
-    let mut task = SessionTask::new(Nowhere, io, shared, open);
     let mut cx = Context::from_waker(Waker::noop());
     let mut ended = (0..100).map(|_| Pin::new(&mut task).poll(&mut cx).is_ready());
     assert!(ended.any(|ended| ended));
@@ -102,4 +138,173 @@ fn a_write_that_fails_is_told_if_nothing_else_was() {
     let outcome = outcome_of(frame(2, b"\x01output"));
     let error = outcome.to_error().unwrap();
     assert_eq!(error.kind(), ErrorKind::Transport);
+}
+
+/// A process that prints for ever.
+struct Chatter;
+
+impl Read for Chatter {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let message = frame(2, &[&b"\x01"[..], &[b'x'; 124]].concat());
+        // The first reads are of 16 KiB, which is a multiple of nothing here: messages are cut.
+        while cursor.remaining() >= message.len() {
+            cursor.put_slice(&message);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Chatter {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A session whose process prints for ever, and the task's waker.
+struct Chat {
+    handle: Handle,
+    task: SessionTask<Nowhere<Chatter>>,
+    seconds: Arc<AtomicU64>,
+    woken: Arc<Count>,
+}
+
+const STDOUT: Channel = Channel::Number(1);
+
+impl Chat {
+    fn new() -> Self {
+        let (handle, task, seconds) = session(Chatter);
+        let woken = Arc::new(Count::default());
+        Self {
+            handle,
+            task,
+            seconds,
+            woken,
+        }
+    }
+
+    /// Runs the task until it rests. What waits then.
+    fn run(&mut self) -> usize {
+        let waker = self.woken.clone().into();
+        loop {
+            let before = self.woken.0.load(Ordering::Relaxed);
+            let poll = Pin::new(&mut self.task).poll(&mut Context::from_waker(&waker));
+            assert!(poll.is_pending());
+            if self.woken.0.load(Ordering::Relaxed) == before {
+                return self.handle.0.lock().session.buffered();
+            }
+        }
+    }
+
+    fn wakes(&self) -> usize {
+        self.woken.0.swap(0, Ordering::Relaxed)
+    }
+
+    /// A reader that finds nothing, or the first of what there is.
+    fn read(&self) -> Option<Bytes> {
+        let cx = Context::from_waker(Waker::noop());
+        self.handle.with(|state| {
+            let data = state.session.poll_data(STDOUT);
+            if data.is_none() {
+                state.wait_readable(STDOUT, &cx);
+            }
+            data
+        })
+    }
+}
+
+fn window() -> usize {
+    Limits::default().receive_window
+}
+
+#[test]
+fn a_reader_that_was_told_is_given_time_to_look() {
+    let mut chat = Chat::new();
+    assert!(chat.read().is_none());
+    let held = chat.run();
+    assert!((MAX_CHUNK..3 * MAX_CHUNK).contains(&held), "{held}");
+    chat.wakes();
+    while chat.read().is_some() {}
+    assert_eq!(chat.wakes(), 1);
+    let again = chat.run();
+    assert!((MAX_CHUNK..3 * MAX_CHUNK).contains(&again), "{again}");
+}
+
+#[test]
+fn a_reader_that_looks_once_and_then_sleeps_does_not_stop_the_session() {
+    let mut chat = Chat::new();
+    assert!(chat.read().is_none());
+    chat.run();
+    chat.wakes();
+    assert!(chat.read().is_some());
+    assert_eq!(chat.wakes(), 1);
+    assert!(chat.run() >= window());
+}
+
+#[test]
+fn any_handle_that_looks_lets_the_session_go_on() {
+    let looks: [fn(&Handle); 3] = [
+        |handle| assert!(handle.look(|state| state.session.outcome().is_none())),
+        |handle| handle.with(|state| state.session.discard(Channel::Number(2))),
+        |handle| {
+            let waiting = handle.poll_outcome(&Context::from_waker(Waker::noop()));
+            assert!(waiting.is_pending());
+        },
+    ];
+    for look in looks {
+        let mut chat = Chat::new();
+        assert!(chat.read().is_none());
+        chat.run();
+        chat.wakes();
+        look(&chat.handle);
+        assert_eq!(chat.wakes(), 1);
+        assert!(chat.run() >= window());
+    }
+}
+
+#[test]
+fn who_waits_for_the_outcome_is_not_held_up_by_a_reader() {
+    let mut chat = Chat::new();
+    let cx = Context::from_waker(Waker::noop());
+    assert!(chat.handle.poll_outcome(&cx).is_pending());
+    assert!(chat.read().is_none());
+    assert!(chat.run() >= window());
+}
+
+#[test]
+fn a_reader_that_does_not_look_in_time_is_no_silence_of_the_server() {
+    let mut chat = Chat::new();
+    assert!(chat.read().is_none());
+    let mut held = chat.run();
+    while held < window() {
+        chat.seconds.fetch_add(11, Ordering::Relaxed);
+        let more = chat.run();
+        assert!(more > held);
+        held = more;
+    }
+    assert!(chat.handle.0.lock().session.outcome().is_none());
 }
