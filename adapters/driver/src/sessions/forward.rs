@@ -11,7 +11,8 @@ use kubewire::Error;
 use kubewire::session::Outcome;
 
 use super::halves::{Connection, Reader, Writer};
-use super::task::{Channel, Handle};
+use super::machine::Channel;
+use super::task::Handle;
 
 /// Connections to ports of a pod, one for each port that was asked for, in that order.
 ///

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use kubewire::session::ConnectionId;
 use kubewire::{Error, ErrorKind};
 
-use super::task::{Channel, Handle, State};
+use super::machine::Channel;
+use super::task::{Handle, State};
 
 /// The reading end of a channel: chunks, or `AsyncRead`.
 ///

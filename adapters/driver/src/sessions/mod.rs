@@ -4,6 +4,7 @@
 mod forward;
 mod forwarder;
 mod halves;
+mod machine;
 mod open;
 mod process;
 mod task;

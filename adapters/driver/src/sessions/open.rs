@@ -39,7 +39,7 @@ impl<P: Offer + sealed::Share> Openable for P {}
 pub type Handles<P> = <P as sealed::Share>::Handles;
 
 mod sealed {
-    use super::super::task::AnySession;
+    use super::super::machine::AnySession;
     use super::{
         Arc, Attach, Exec, Forward, Handle, Offer, PortForward, PortForwardTunnel, Process,
         Session, Shared, Tunnel, TunnelHandle,

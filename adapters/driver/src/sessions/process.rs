@@ -9,7 +9,8 @@ use kubewire::session::{Outcome, Streams};
 use kubewire::{Error, ErrorKind};
 
 use super::halves::{Reader, Writer};
-use super::task::{Channel, Handle};
+use super::machine::Channel;
+use super::task::Handle;
 
 /// A process in a container, or the end of a wire to one.
 ///

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Wake;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use kubewire::Limits;
 use kubewire::channel::Subprotocol;
-use kubewire::session::{SessionOptions, Streams};
+use kubewire::session::{Exec, Session, SessionOptions, Streams};
 
 use super::*;
 use crate::observe::Telemetry;
