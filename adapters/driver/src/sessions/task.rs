@@ -1,5 +1,6 @@
 //! The task that moves the bytes of one session, and what its handles share with it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -18,12 +19,16 @@ use crate::connection::Transport;
 use crate::observe::Open;
 use crate::time::Alarm;
 
-/// Bytes read at once, to begin with. Reads that fill the buffer double it.
-const CHUNK: usize = 16 << 10;
-/// Bytes read at once in a session that carries much.
-const MAX_CHUNK: usize = 64 << 10;
+/// Bytes read at once.
+const CHUNK: usize = 64 << 10;
 /// Rounds of write and read before other tasks get their turn.
 const BUDGET: usize = 8;
+
+thread_local! {
+    /// What the sessions of a thread read into, one after the other: it stays in the processor's cache, and a session that
+    /// waits has none.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What the handles and the task of a session share.
 #[expect(unnameable_types, reason = "in the signature of a sealed trait")]
@@ -84,7 +89,7 @@ impl State {
     /// Whether to read on only when a handle has looked. Not if anybody waits for what may come behind.
     fn hold_back(&mut self) -> bool {
         self.held_back = self.told
-            && self.session.buffered() >= MAX_CHUNK
+            && self.session.buffered() >= CHUNK
             && self.session.poll_transmit().is_none()
             && self.readers.is_empty()
             && self.writers.is_empty()
@@ -243,26 +248,23 @@ pub struct SessionTask<R: Runtime> {
     io: Transport<R::Io>,
     shared: Arc<Shared>,
     alarm: Alarm<R>,
-    buffer: Box<[u8]>,
     flushed: bool,
     _open: Open,
 }
 
 impl<R: Runtime> SessionTask<R> {
     pub(crate) fn new(runtime: R, io: Transport<R::Io>, shared: Arc<Shared>, open: Open) -> Self {
-        let buffer = vec![0; CHUNK].into_boxed_slice();
         Self {
             io,
             shared,
             alarm: Alarm::new(runtime),
-            buffer,
             flushed: true,
             _open: open,
         }
     }
 
     /// One round: write what the transport takes, read once. Whether anything moved.
-    fn round(&mut self, state: &mut State, cx: &mut Context<'_>) -> bool {
+    fn round(&mut self, state: &mut State, buffer: &mut [u8], cx: &mut Context<'_>) -> bool {
         // What waits to be read counts before the time that has passed meanwhile.
         let held_back = std::mem::take(&mut state.held_back);
         let session = &mut state.session;
@@ -305,16 +307,13 @@ impl<R: Runtime> SessionTask<R> {
         // Reading goes on while a write is stuck: the peer may be stuck in the same way. And when a write fails: what the peer
         // said before it closed is there to be read, the status of a process perhaps.
         if session.wants_input() {
-            let mut buffer = ReadBuf::new(&mut self.buffer);
+            let mut buffer = ReadBuf::new(buffer);
             let read = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled());
             let len = buffer.filled().len();
             match (read, fault) {
                 (Poll::Ready(Ok(())), _) if len > 0 => {
                     session.handle_input(buffer.filled(), self.alarm.now());
                     moved = true;
-                    if len == self.buffer.len() && len < MAX_CHUNK {
-                        self.buffer = vec![0; 2 * len].into_boxed_slice();
-                    }
                 }
                 (_, Some(error)) | (Poll::Ready(Err(error)), None) => {
                     session.handle_error(broken(error));
@@ -334,17 +333,10 @@ impl<R: Runtime> SessionTask<R> {
         }
         moved
     }
-}
 
-impl<R: Runtime> Future for SessionTask<R>
-where
-    Self: Unpin,
-{
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let shared = this.shared.clone();
+    /// Rounds until nothing moves, or others are to have their turn.
+    fn rounds(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<()> {
+        let shared = self.shared.clone();
         let mut wake = Vec::new();
         let mut result = None;
         for _ in 0..BUDGET {
@@ -352,17 +344,17 @@ where
             if state.handles == 0 {
                 return Poll::Ready(());
             }
-            let moved = this.round(&mut state, cx);
+            let moved = self.round(&mut state, buffer, cx);
             state.collect(&mut wake);
             if state.session.is_closed() {
                 result = Some(Poll::Ready(()));
             } else if state.hold_back() || !moved {
-                this.alarm.set(state.session.poll_timeout());
+                self.alarm.set(state.session.poll_timeout());
                 match &mut state.driver {
                     Some(known) => known.clone_from(cx.waker()),
                     slot => *slot = Some(cx.waker().clone()),
                 }
-                if this.alarm.poll(cx).is_pending() {
+                if self.alarm.poll(cx).is_pending() {
                     result = Some(Poll::Pending);
                 } else {
                     state.held_back = false;
@@ -376,6 +368,21 @@ where
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl<R: Runtime> Future for SessionTask<R>
+where
+    Self: Unpin,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut buffer = BUFFER.take();
+        buffer.resize(CHUNK, 0);
+        let poll = self.rounds(&mut buffer, cx);
+        BUFFER.set(buffer);
+        poll
     }
 }
 
