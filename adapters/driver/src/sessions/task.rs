@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBuf, Write};
 use kubewire::session::Outcome;
@@ -19,8 +19,12 @@ use crate::connection::Transport;
 use crate::observe::Open;
 use crate::time::Alarm;
 
-/// Bytes read at once.
+/// Bytes read at once, to begin with. Reads that are filled double it.
+const FIRST_CHUNK: usize = 16 << 10;
+/// Bytes read at once in a session that carries much.
 const CHUNK: usize = 64 << 10;
+/// How long the task gives way to a reader that was told of data.
+const REST: Duration = Duration::from_millis(50);
 /// Rounds of write and read before other tasks get their turn.
 const BUDGET: usize = 8;
 
@@ -48,7 +52,8 @@ pub(crate) struct State {
     close: bool,
     /// A reader was told of data, and no handle has looked since.
     told: bool,
-    /// The task reads on when a handle has looked, so that little waits, in the processor's cache.
+    /// The task gives way to that reader, so that little waits, in the processor's cache: it reads on when a handle has
+    /// looked or after [`REST`].
     held_back: bool,
 }
 
@@ -86,14 +91,16 @@ impl State {
         ]
     }
 
-    /// Whether to read on only when a handle has looked. Not if anybody waits for what may come behind.
-    fn hold_back(&mut self) -> bool {
+    /// Whether to give way to a reader until then. Not if anybody waits for what may come behind, or there is a deadline.
+    fn hold_back(&mut self, until: Instant) -> bool {
         self.held_back = self.told
             && self.session.buffered() >= CHUNK
             && self.session.poll_transmit().is_none()
             && self.readers.is_empty()
             && self.writers.is_empty()
-            && self.outcome.is_empty();
+            && self.outcome.is_empty()
+            && self.session.outcome().is_none()
+            && self.session.poll_timeout().is_none_or(|at| at > until);
         self.held_back
     }
 
@@ -163,8 +170,8 @@ impl Shared {
     fn visit(&self) -> (MutexGuard<'_, State>, Option<Waker>) {
         let mut state = self.lock();
         state.told = false;
-        let held_back = std::mem::take(&mut state.held_back);
-        let driver = if held_back { state.driver.take() } else { None };
+        let held_back = state.held_back;
+        let driver = state.driver.take_if(|_| held_back);
         (state, driver)
     }
 
@@ -248,6 +255,7 @@ pub struct SessionTask<R: Runtime> {
     io: Transport<R::Io>,
     shared: Arc<Shared>,
     alarm: Alarm<R>,
+    chunk: usize,
     flushed: bool,
     _open: Open,
 }
@@ -258,6 +266,7 @@ impl<R: Runtime> SessionTask<R> {
             io,
             shared,
             alarm: Alarm::new(runtime),
+            chunk: FIRST_CHUNK,
             flushed: true,
             _open: open,
         }
@@ -265,18 +274,15 @@ impl<R: Runtime> SessionTask<R> {
 
     /// One round: write what the transport takes, read once. Whether anything moved.
     fn round(&mut self, state: &mut State, buffer: &mut [u8], cx: &mut Context<'_>) -> bool {
-        // What waits to be read counts before the time that has passed meanwhile.
-        let held_back = std::mem::take(&mut state.held_back);
         let session = &mut state.session;
         let mut moved = false;
         if std::mem::take(&mut state.close) {
             session.close(self.alarm.now());
             moved = true;
         }
-        if !held_back
-            && session
-                .poll_timeout()
-                .is_some_and(|at| at <= self.alarm.now())
+        if session
+            .poll_timeout()
+            .is_some_and(|at| at <= self.alarm.now())
         {
             session.handle_timeout(self.alarm.now());
             moved = true;
@@ -307,13 +313,16 @@ impl<R: Runtime> SessionTask<R> {
         // Reading goes on while a write is stuck: the peer may be stuck in the same way. And when a write fails: what the peer
         // said before it closed is there to be read, the status of a process perhaps.
         if session.wants_input() {
-            let mut buffer = ReadBuf::new(buffer);
+            let mut buffer = ReadBuf::new(&mut buffer[..self.chunk]);
             let read = Pin::new(&mut self.io).poll_read(cx, buffer.unfilled());
             let len = buffer.filled().len();
             match (read, fault) {
                 (Poll::Ready(Ok(())), _) if len > 0 => {
                     session.handle_input(buffer.filled(), self.alarm.now());
                     moved = true;
+                    if len == self.chunk {
+                        self.chunk = CHUNK.min(2 * len);
+                    }
                 }
                 (_, Some(error)) | (Poll::Ready(Err(error)), None) => {
                     session.handle_error(broken(error));
@@ -344,20 +353,24 @@ impl<R: Runtime> SessionTask<R> {
             if state.handles == 0 {
                 return Poll::Ready(());
             }
+            if std::mem::take(&mut state.held_back) {
+                // Whoever was told has looked, or had the time to.
+                state.told = false;
+            }
             let moved = self.round(&mut state, buffer, cx);
             state.collect(&mut wake);
             if state.session.is_closed() {
                 result = Some(Poll::Ready(()));
-            } else if state.hold_back() || !moved {
-                self.alarm.set(state.session.poll_timeout());
+            } else if state.hold_back(self.alarm.now() + REST) || !moved {
+                let rest = state.held_back.then(|| self.alarm.now() + REST);
+                self.alarm
+                    .set(rest.or_else(|| state.session.poll_timeout()));
                 match &mut state.driver {
                     Some(known) => known.clone_from(cx.waker()),
                     slot => *slot = Some(cx.waker().clone()),
                 }
                 if self.alarm.poll(cx).is_pending() {
                     result = Some(Poll::Pending);
-                } else {
-                    state.held_back = false;
                 }
             }
             drop(state);
@@ -378,10 +391,11 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut buffer = BUFFER.take();
+        // While a thread ends there is none.
+        let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
         buffer.resize(CHUNK, 0);
         let poll = self.rounds(&mut buffer, cx);
-        BUFFER.set(buffer);
+        let _ = BUFFER.try_with(|slot| slot.set(buffer));
         poll
     }
 }

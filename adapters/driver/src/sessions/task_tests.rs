@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use kubewire::Limits;
 use kubewire::channel::Subprotocol;
-use kubewire::session::{Exec, Session, SessionOptions, Streams};
+use kubewire::session::{Abort, Exec, Session, SessionOptions, Streams, Timeout};
 
 use super::*;
 use crate::observe::Telemetry;
@@ -19,7 +19,7 @@ use crate::observe::Telemetry;
 /// A runtime without a network, whose time passes when it is told.
 struct Nowhere<Io> {
     begun: Instant,
-    seconds: Arc<AtomicU64>,
+    millis: Arc<AtomicU64>,
     io: PhantomData<Io>,
 }
 
@@ -27,7 +27,7 @@ impl<Io> Clone for Nowhere<Io> {
     fn clone(&self) -> Self {
         Self {
             begun: self.begun,
-            seconds: self.seconds.clone(),
+            millis: self.millis.clone(),
             io: PhantomData,
         }
     }
@@ -47,7 +47,7 @@ impl<Io: Read + Write + Unpin + 'static> Runtime for Nowhere<Io> {
     }
 
     fn now(&self) -> Instant {
-        self.begun + Duration::from_secs(self.seconds.load(Ordering::Relaxed))
+        self.begun + Duration::from_millis(self.millis.load(Ordering::Relaxed))
     }
 }
 
@@ -100,18 +100,20 @@ where
 {
     let runtime = Nowhere {
         begun: Instant::now(),
-        seconds: Arc::default(),
+        millis: Arc::default(),
         io: PhantomData,
     };
     let (streams, limits) = (Streams::new().stdin().stdout(), Limits::default());
-    let options = SessionOptions::default().idle_timeout(Duration::from_secs(10));
+    let options = SessionOptions::default()
+        .idle_timeout(Duration::from_secs(10))
+        .total_timeout(Duration::from_mins(1));
     let exec = Exec::new(streams);
     let session = Session::new(exec, Subprotocol::V5, &options, &limits, runtime.begun);
     let shared = Arc::new(Shared::new(AnySession::Exec(session)));
     let open = Telemetry::default().connected(false, true, Duration::ZERO);
     let handle = Handle::new(shared.clone());
     let task = SessionTask::new(runtime.clone(), Transport::plain(said), shared, open);
-    (handle, task, runtime.seconds)
+    (handle, task, runtime.millis)
 }
 
 fn outcome_of(said: Vec<u8>) -> Outcome {
@@ -189,7 +191,7 @@ impl Wake for Count {
 struct Chat {
     handle: Handle,
     task: SessionTask<Nowhere<Chatter>>,
-    seconds: Arc<AtomicU64>,
+    millis: Arc<AtomicU64>,
     woken: Arc<Count>,
 }
 
@@ -197,27 +199,29 @@ const STDOUT: Channel = Channel::Number(1);
 
 impl Chat {
     fn new() -> Self {
-        let (handle, task, seconds) = session(Chatter);
+        let (handle, task, millis) = session(Chatter);
         let woken = Arc::new(Count::default());
         Self {
             handle,
             task,
-            seconds,
+            millis,
             woken,
         }
     }
 
+    /// Polls the task once. Whether it wants to be polled again at once.
+    fn poll(&mut self) -> bool {
+        let waker = self.woken.clone().into();
+        let before = self.woken.0.load(Ordering::Relaxed);
+        let poll = Pin::new(&mut self.task).poll(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending());
+        self.woken.0.load(Ordering::Relaxed) > before
+    }
+
     /// Runs the task until it rests. What waits then.
     fn run(&mut self) -> usize {
-        let waker = self.woken.clone().into();
-        loop {
-            let before = self.woken.0.load(Ordering::Relaxed);
-            let poll = Pin::new(&mut self.task).poll(&mut Context::from_waker(&waker));
-            assert!(poll.is_pending());
-            if self.woken.0.load(Ordering::Relaxed) == before {
-                return self.handle.0.lock().session.buffered();
-            }
-        }
+        while self.poll() {}
+        self.handle.0.lock().session.buffered()
     }
 
     fn wakes(&self) -> usize {
@@ -295,16 +299,38 @@ fn who_waits_for_the_outcome_is_not_held_up_by_a_reader() {
     assert!(chat.run() >= window());
 }
 
+fn outcome(chat: &Chat) -> Option<Outcome> {
+    chat.handle.look(|state| state.session.outcome().cloned())
+}
+
 #[test]
-fn a_reader_that_does_not_look_in_time_is_no_silence_of_the_server() {
+fn a_reader_that_never_looks_holds_nothing_up() {
     let mut chat = Chat::new();
     assert!(chat.read().is_none());
-    let mut held = chat.run();
-    while held < window() {
-        chat.seconds.fetch_add(11, Ordering::Relaxed);
-        let more = chat.run();
-        assert!(more > held);
-        held = more;
+    assert!(chat.run() < 3 * CHUNK);
+    chat.millis.fetch_add(50, Ordering::Relaxed);
+    assert!(chat.run() >= window());
+    // Nor is it a silence of the server that nothing more is read.
+    chat.millis.fetch_add(11_000, Ordering::Relaxed);
+    chat.run();
+    assert!(outcome(&chat).is_none());
+}
+
+#[test]
+fn deadlines_hold_for_a_reader_that_keeps_up() {
+    let mut chat = Chat::new();
+    for _ in 0..59 {
+        while chat.read().is_some() {}
+        chat.run();
+        chat.millis.fetch_add(1000, Ordering::Relaxed);
     }
-    assert!(chat.handle.0.lock().session.outcome().is_none());
+    while chat.read().is_some() {}
+    chat.run();
+    assert!(outcome(&chat).is_none());
+    chat.millis.fetch_add(1000, Ordering::Relaxed);
+    while chat.read().is_some() {}
+    chat.poll();
+    let end = outcome(&chat);
+    let total = |end: &Outcome| matches!(end, Outcome::Aborted(Abort::Timeout(Timeout::Total)));
+    assert!(end.as_ref().is_some_and(total), "{end:?}");
 }
