@@ -225,7 +225,7 @@ impl Handle {
         })
     }
 
-    /// Looks without changing anything.
+    /// Looks without changing anything of the session; the task may have waited for it.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         let (mut state, driver) = self.0.visit();
         let result = look(&mut state);

@@ -41,7 +41,12 @@ fn a_dropped_server_is_gone() {
     let _watch = client.open("GET", &format!("{MAPS}?watch=true"), &[], b"");
     let begun = Instant::now();
     drop(server);
-    assert!(begun.elapsed() < LIMIT, "{:?}", begun.elapsed());
+    // A container has 30 s to end in, which a dropped server does not wait for.
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(matches!(idle.read(&mut [0; 1]), Ok(0) | Err(_)));
     assert!(TcpStream::connect(client.address).is_err());
 }
