@@ -78,7 +78,7 @@ pub trait Calls {
     /// Waits.
     fn pause(&self, time: Duration) -> impl Future<Output = ()>;
 
-    /// Awaits a future for a limited time. Over blocking sockets, these have the limits.
+    /// Awaits a future for a limited time. Over blocking sockets it ends with the call or pause in which the time is over.
     fn within<T>(
         &self,
         time: Duration,

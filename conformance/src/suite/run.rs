@@ -301,11 +301,7 @@ thread_local! {
 async fn farewell<E: Calls>(keeper: &E) -> Result<(), String> {
     let mut left = MADE.take();
     let gone = async {
-        // On blocking sockets nothing else ends this.
-        let end = Instant::now() + FAREWELL;
-        while let Some(name) = left.last()
-            && Instant::now() < end
-        {
+        while let Some(name) = left.last() {
             match keeper.send(api().get(name).optional()).await {
                 Ok(None) => drop(left.pop()),
                 // Perhaps its deletion failed.
