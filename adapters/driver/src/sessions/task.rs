@@ -75,6 +75,13 @@ impl State {
         }
     }
 
+    fn wait_driver(&mut self, cx: &Context<'_>) {
+        match &mut self.driver {
+            Some(known) => known.clone_from(cx.waker()),
+            slot => *slot = Some(cx.waker().clone()),
+        }
+    }
+
     pub(crate) fn close(&mut self) {
         self.close = true;
     }
@@ -353,6 +360,11 @@ impl<R: Runtime> SessionTask<R> {
             if state.handles == 0 {
                 return Poll::Ready(());
             }
+            if state.held_back && state.told && self.alarm.poll(cx).is_pending() {
+                // Woken because the transport has more, which can wait.
+                state.wait_driver(cx);
+                return Poll::Pending;
+            }
             if std::mem::take(&mut state.held_back) {
                 // Whoever was told has looked, or had the time to.
                 state.told = false;
@@ -365,10 +377,7 @@ impl<R: Runtime> SessionTask<R> {
                 let rest = state.held_back.then(|| self.alarm.now() + REST);
                 self.alarm
                     .set(rest.or_else(|| state.session.poll_timeout()));
-                match &mut state.driver {
-                    Some(known) => known.clone_from(cx.waker()),
-                    slot => *slot = Some(cx.waker().clone()),
-                }
+                state.wait_driver(cx);
                 if self.alarm.poll(cx).is_pending() {
                     result = Some(Poll::Pending);
                 }

@@ -259,6 +259,21 @@ fn a_reader_that_was_told_is_given_time_to_look() {
 }
 
 #[test]
+fn a_transport_that_has_more_does_not_end_the_time_that_a_reader_is_given() {
+    let mut chat = Chat::new();
+    assert!(chat.read().is_none());
+    let held = chat.run();
+    for _ in 0..49 {
+        chat.millis.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(chat.run(), held);
+    }
+    chat.wakes();
+    while chat.read().is_some() {}
+    assert_eq!(chat.wakes(), 1);
+    assert!(chat.run() >= CHUNK);
+}
+
+#[test]
 fn a_reader_that_looks_once_and_then_sleeps_does_not_stop_the_session() {
     let mut chat = Chat::new();
     assert!(chat.read().is_none());
