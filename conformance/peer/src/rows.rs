@@ -374,4 +374,13 @@ pub const GROWTH: &[Row] = &[
     )
     .parallel(100)
     .floor(),
+    row(
+        "300 exec sessions of 16 MiB",
+        Work::ExecStdout,
+        Unit::Sessions,
+        16,
+        1,
+    )
+    .parallel(300)
+    .floor(),
 ];
